@@ -1,0 +1,86 @@
+# `make` lists what there is. The first target that needs it sets up .venv from the locks; later ones reuse it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CRD := operator/crds/finetunejobs.finetune.dev.yaml
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+##@ Use
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(READY) ## Fine-tune EfficientNetLite0 on real handwritten digits with two worker processes
+	PYTHON="$(abspath $(BIN))/python" examples/digits/demo.sh
+
+##@ Develop
+
+.PHONY: test
+test: check verify-generated tools ## Everything that has to hold before a change lands
+	$(BIN)/pytest --durations=15
+
+.PHONY: check
+check: $(READY) ## Lint, format, types, import contracts and the rules of the repository; starts no TensorFlow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy operator trainer_image tests/support benchmarks
+	$(BIN)/lint-imports
+	$(BIN)/pytest --quiet tests/repo
+
+.PHONY: generate
+generate: $(READY) ## Write the files that are made from code
+	$(BIN)/finetune crd > $(CRD)
+	$(BIN)/python -m finetune_trainer.generate_backbones
+
+.PHONY: verify-generated
+verify-generated: $(READY) ## Fail if the CRD is not what the code makes (tests/trainer compares the backbones)
+	@$(BIN)/finetune crd | diff -u $(CRD) - \
+	  || { echo "$(CRD) is not what the code makes: run 'make generate'" >&2; exit 1; }
+
+.PHONY: tools
+tools: ## Build the programs that tests run, into .cache/bin
+	tools/build.sh versitygw
+
+.PHONY: lock
+lock: $(READY) ## Resolve dependencies again and write requirements/*.txt with their hashes
+	rm -f requirements/*.txt
+	$(LOCK) --extra trainer-cpu --extra cli --extra demo --extra dev --extra bench \
+	  --unsafe-package tensorflow --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) $(LIKE_DEV) --extra operator --output-file requirements/operator.txt pyproject.toml
+	$(LOCK) $(LIKE_DEV) --extra trainer-cpu --output-file requirements/trainer-cpu.txt pyproject.toml
+	$(LOCK) $(LIKE_DEV) --extra trainer --output-file requirements/trainer-gpu.txt pyproject.toml
+
+LOCK = env -u PIP_FIND_LINKS CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile
+# One version of each package everywhere: what is shipped is what was tested.
+LIKE_DEV = --constraint requirements/dev.txt --allow-unsafe
+
+.PHONY: clean
+clean: ## Remove everything that was built, downloaded or made here
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist demo-output
+
+##@ Measure
+
+.PHONY: bench
+bench: bench-trainer ## All benchmarks
+
+.PHONY: bench-trainer
+bench-trainer: $(READY) ## Ours against TensorFlow's multi-worker tutorial, alternating, into benchmarks/results/
+	$(BIN)/python -m benchmarks.trainer $(BENCH_ARGS)
+
+# The lock is complete, so nothing is resolved here (tf_keras, for one, would ask for a second TensorFlow).
+$(READY): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

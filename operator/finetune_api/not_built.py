@@ -1,0 +1,115 @@
+"""Which parts of the FineTuneJob are not built yet; asking for one is refused by name, never ignored."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from finetune_api.errors import BadJob
+from finetune_api.v1alpha1 import FineTuneJob
+from finetune_api.v1alpha1.schema import Model, field_name
+
+_BUILT_VALUES: dict[str, tuple[object, ...]] = {
+    "model.task": ("Multiclass",),
+    "model.head.pooling": ("Average", "Max"),
+    "data.format": ("ImageFolder",),
+    "data.augmentation.preset": ("None", "Light"),
+    "data.classWeights": ("None",),
+    "precision": ("Auto", "Float32"),
+    "stages[].optimizer.name": ("SGD", "Adam", "AdamW", "LBFGS"),
+    "stages[].lrSchedule.kind": ("Constant", "Cosine"),
+    "output.formats[].kind": ("SavedModel",),
+}
+"""Fields of which some values are built."""
+
+_UNBUILT: tuple[str, ...] = (
+    "model.head.hidden",
+    "data.test",
+    "data.volumeClaimName",
+    "data.augmentation.transforms",
+    "xla",
+    "stages[].layerDecay",
+    "stages[].loss.focalGamma",
+    "stages[].ema",
+    "checkpoint.warmStartFrom",
+    "output.volumeClaimName",
+    "output.keepVersions",
+    "output.maxAccuracyDrop",
+    "output.report",
+    "storage.caConfigMap",
+    "activeDeadlineSeconds",
+)
+"""Fields of which only the default is built."""
+
+_CLUSTER_ONLY: tuple[str, ...] = (
+    "storage.secretName",
+    "image",
+    "env",
+    "serviceAccountName",
+    "resources",
+    "placement",
+    "scheduling",
+    "suspend",
+    "managedBy",
+    "ttlSecondsAfterFinished",
+    "deadNodeTimeoutSeconds",
+)
+"""Fields about pods: the same file runs on a laptop, where these mean nothing."""
+
+
+def refuse_unbuilt(job: FineTuneJob) -> None:
+    """Refuse a job that asks for something that is not built yet.
+
+    Raises:
+        BadJob: reason NotBuilt, naming each such field and value.
+    """
+    found = [*_unbuilt_values(job), *_away_from_default(job, _UNBUILT)]
+    if found:
+        raise BadJob(
+            "NotBuilt",
+            "not built yet: " + ", ".join(found),
+            fix="remove " + ("it" if len(found) == 1 else "them") + " from the job",
+        )
+
+
+def cluster_only(job: FineTuneJob) -> list[str]:
+    """Paths set in this job that have an effect on a cluster only, for a note to whoever runs it
+    elsewhere."""
+    return [found.split(":")[0] for found in _away_from_default(job, _CLUSTER_ONLY)]
+
+
+def _unbuilt_values(job: FineTuneJob) -> Iterator[str]:
+    for pattern, built in _BUILT_VALUES.items():
+        for path, _, _, value in _find(job.spec, pattern):
+            if value not in built:
+                yield f"{path}: {value} (built: {', '.join(map(str, built))})"
+
+
+def _away_from_default(job: FineTuneJob, patterns: tuple[str, ...]) -> Iterator[str]:
+    for pattern in patterns:
+        for path, parent, name, value in _find(job.spec, pattern):
+            if value != type(parent).model_fields[name].get_default(call_default_factory=True):
+                yield f"{path}: {_short(value)}"
+
+
+def _short(value: object) -> str:
+    return json.dumps(value, default=lambda model: model.model_dump(mode="json", exclude_defaults=True))
+
+
+def _find(model: Model, pattern: str, path: str = "spec") -> Iterator[tuple[str, Model, str, Any]]:
+    """Every place that `pattern` names below `model`: its full path, the model it is in, the field, the
+    value."""
+    first, _, rest = pattern.partition(".")
+    name = _python_name(model, first.removesuffix("[]"))
+    value = getattr(model, name)
+    here = f"{path}.{first.removesuffix('[]')}"
+    if not rest:
+        yield here, model, name, value
+    elif first.endswith("[]"):
+        for index, item in enumerate(value or []):
+            yield from _find(item, rest, f"{here}[{index}]")
+    elif value is not None:
+        yield from _find(value, rest, here)
+
+
+def _python_name(model: Model, written: str) -> str:
+    return next(name for name in type(model).model_fields if field_name(name) == written)

@@ -1,0 +1,216 @@
+"""The first resolution, pure and static: presets expanded, every default that needs no data filled in.
+
+`resolve` gives the same answer on a laptop, in the operator and on every worker. The second resolution,
+`plan`, lives in `planning` and is re-exported here: it runs once, with what only data and machine can say.
+"""
+
+from finetune_api import backbones, not_built, presets
+from finetune_api.backbones import Backbone
+from finetune_api.errors import BadJob
+from finetune_api.plan import ResolvedJob
+from finetune_api.planning import plan
+from finetune_api.v1alpha1 import FineTuneJob, FineTuneJobSpec, ModelSpec, Stage, Unfreeze
+from finetune_api.v1alpha1.units import parse_duration, parse_quantity
+
+__all__ = ["plan", "resolve"]
+
+_SOLVED_EPOCHS = 5
+_TRAINED_EPOCHS = 10
+_HEAD_RATES = {"SGD": 1e-2}
+_HEAD_RATE = 1e-3
+_BACKBONE_RATES = {"SGD": 1e-3}
+_BACKBONE_RATE = 1e-4  # pretrained weights want small steps
+
+
+def resolve(job: FineTuneJob) -> ResolvedJob:
+    """A job with nothing left to default, the same on every machine.
+
+    Raises:
+        BadJob: the job contradicts its backbone or asks for what is not built yet.
+    """
+    not_built.refuse_unbuilt(job)
+    spec = job.spec
+    backbone = backbones.get(spec.model.backbone)
+    known = {
+        "name": job.metadata.name,
+        "namespace": job.metadata.namespace,
+        "workers": spec.workers,
+        "global_batch_size": spec.global_batch_size,
+        "seed": spec.seed,
+        "deterministic": spec.deterministic,
+        "max_restarts": spec.max_restarts,
+        "progress_deadline_seconds": spec.progress_deadline_seconds,
+        "start_deadline_seconds": spec.start_deadline_seconds,
+        "stages": _stages(spec, backbone),
+    }
+    # Validated again: the types of a ResolvedJob are those of what is built, narrower than the job's.
+    return ResolvedJob.model_validate(known | _model(spec.model, backbone) | _data(spec) | _results(spec))
+
+
+def _model(model: ModelSpec, backbone: Backbone) -> dict[str, object]:
+    return {
+        "backbone": backbone.name,
+        "weights": model.weights,
+        "weights_sha256": model.weights_sha256,
+        "image_size": _image_size(model, backbone),
+        "alpha": _alpha(model, backbone),
+        "pooling": model.head.pooling,
+        "dropout": model.head.dropout,
+    }
+
+
+def _data(spec: FineTuneJobSpec) -> dict[str, object]:
+    data = spec.data
+    views = data.augmentation.views
+    if data.augmentation.preset == "None":
+        views = 1
+    return {
+        "train_uri": data.train,
+        "validation_uri": data.validation.uri,
+        "validation_split": data.validation.split,
+        "augmentation": data.augmentation.preset,
+        "views": 0 if views == "PerEpoch" else views,
+        "max_corrupt_fraction": data.max_corrupt_fraction,
+        "max_pixels": data.max_pixels,
+    }
+
+
+def _results(spec: FineTuneJobSpec) -> dict[str, object]:
+    cache, checkpoint, output, storage = spec.feature_cache, spec.checkpoint, spec.output, spec.storage
+    return {
+        "cache_mode": cache.mode,
+        "cache_max_bytes": parse_quantity(cache.max_bytes),
+        "checkpoint_interval": parse_duration(checkpoint.interval),
+        "checkpoint_keep": checkpoint.keep,
+        "checkpoint_retain": checkpoint.retain,
+        "output_uri": output.uri,
+        "select": output.select,
+        "storage": {
+            "endpoint": storage.endpoint,
+            "region": storage.region,
+            "secret_name": storage.secret_name,
+        },
+    }
+
+
+def _image_size(model: ModelSpec, backbone: Backbone) -> int:
+    size = model.image_size or backbone.default_size
+    if size < backbone.min_size:
+        raise BadJob(
+            "ImageTooSmall",
+            f"spec.model.imageSize is {size}, too small for {backbone.name}",
+            f"at least {backbone.min_size}",
+            f"raise imageSize, remove it (then it is {backbone.default_size}), or choose another backbone",
+        )
+    return size
+
+
+def _alpha(model: ModelSpec, backbone: Backbone) -> float:
+    if model.alpha == 1 or (backbone.alphas and model.weights != "imagenet"):
+        return model.alpha
+    if not backbone.alphas:
+        raise BadJob(
+            "NoAlpha",
+            f"spec.model.alpha is {model.alpha:g}, but {backbone.name} has one width only",
+            fix="remove alpha, or choose a backbone of the MobileNet family",
+        )
+    if model.alpha not in backbone.alphas:
+        known = ", ".join(f"{alpha:g}" for alpha in backbone.alphas)
+        raise BadJob(
+            "UnknownAlpha",
+            f"there are no ImageNet weights of {backbone.name} with spec.model.alpha {model.alpha:g}",
+            f"one of {known}",
+            "choose one of these, or set weights to none",
+        )
+    return model.alpha
+
+
+def _stages(spec: FineTuneJobSpec, backbone: Backbone) -> list[dict[str, object]]:
+    stages = spec.stages or presets.stages(spec.schedule or presets.DEFAULT)
+    return [_stage(spec, backbone, index, stage) for index, stage in enumerate(stages)]
+
+
+def _stage(spec: FineTuneJobSpec, backbone: Backbone, index: int, stage: Stage) -> dict[str, object]:
+    path = f"spec.stages[{index}]"
+    first = _first_trainable(stage.unfreeze, backbone, path)
+    head_alone = first == backbone.num_layers
+    solved = _is_solved(spec, stage, head_alone)
+    epochs = _solved_epochs(spec, stage, path) if solved else stage.epochs or _TRAINED_EPOCHS
+    return {
+        "name": stage.name,
+        "index": index,
+        "epochs": epochs,
+        "first_trainable": first,
+        **(_solver() if solved else _optimizer(stage, head_alone, epochs)),
+        "label_smoothing": stage.loss.label_smoothing,
+        "batch_norm": stage.batch_norm,
+        "early_stopping": stage.early_stopping and stage.early_stopping.model_dump(by_alias=False),
+        "stop_when": stage.stop_when and stage.stop_when.model_dump(by_alias=False),
+    }
+
+
+def _first_trainable(unfreeze: Unfreeze, backbone: Backbone, path: str) -> int:
+    if unfreeze.all:
+        return 0
+    if unfreeze.from_layer is not None:
+        return backbone.index_of_layer(unfreeze.from_layer)
+    if unfreeze.from_layer_index is None:
+        return backbone.first_trainable_for_blocks(unfreeze.blocks or 0)
+    if unfreeze.from_layer_index >= backbone.num_layers:
+        raise BadJob(
+            "UnknownLayer",
+            f"{backbone.name} has no layer {unfreeze.from_layer_index} ({path}.unfreeze.fromLayerIndex)",
+            f"0 to {backbone.num_layers - 1}",
+            "choose a lower number, or {blocks: 0} to train the head alone",
+        )
+    return unfreeze.from_layer_index
+
+
+def _is_solved(spec: FineTuneJobSpec, stage: Stage, head_alone: bool) -> bool:
+    if stage.optimizer is not None:
+        return stage.optimizer.name == "LBFGS"
+    asks_for_steps = stage.learning_rate is not None or stage.lr_schedule is not None
+    return head_alone and not spec.model.head.hidden and not asks_for_steps
+
+
+def _solved_epochs(spec: FineTuneJobSpec, stage: Stage, path: str) -> int:
+    if not spec.data.validation.none:
+        return stage.epochs or _SOLVED_EPOCHS
+    if stage.epochs is not None and stage.epochs > 1:
+        raise BadJob(
+            "NothingToChooseBy",
+            f"{path}.epochs is {stage.epochs}: so many strengths of regularisation for LBFGS to choose from",
+            "1 without validation, as there is nothing to choose by",
+            "remove epochs, or set data.validation",
+        )
+    return 1
+
+
+def _solver() -> dict[str, object]:
+    return {
+        "optimizer": "LBFGS",
+        "learning_rate": 0.0,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "clip_norm": None,
+        "lr_schedule": "Constant",
+        "warmup_epochs": 0,
+    }
+
+
+def _optimizer(stage: Stage, head_alone: bool, epochs: int) -> dict[str, object]:
+    chosen = stage.optimizer
+    name = chosen.name if chosen else "Adam"
+    rate = _HEAD_RATES.get(name, _HEAD_RATE) if head_alone else _BACKBONE_RATES.get(name, _BACKBONE_RATE)
+    momentum = chosen.momentum if chosen else None
+    kind = stage.lr_schedule.kind if stage.lr_schedule else "Cosine"
+    warmup = stage.lr_schedule.warmup_epochs if stage.lr_schedule else None
+    return {
+        "optimizer": name,
+        "learning_rate": stage.learning_rate or rate,
+        "momentum": momentum if momentum is not None else 0.9 if name == "SGD" else 0.0,
+        "weight_decay": chosen.weight_decay if chosen else 0.0,
+        "clip_norm": chosen.clip_norm if chosen else None,
+        "lr_schedule": kind,
+        "warmup_epochs": warmup if warmup is not None else int(kind == "Cosine" and epochs > 1),
+    }

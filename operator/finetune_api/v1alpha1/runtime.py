@@ -1,0 +1,97 @@
+"""How the job's pods run: everything here means something on a cluster only."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from finetune_api.v1alpha1.fields import EnvName, LabelKey, LabelValue, ObjectName, Quantity, Text
+from finetune_api.v1alpha1.schema import Model, Rule
+
+GangKind = Literal["None", "Kueue", "Volcano", "Coscheduling", "PodGroup"]
+
+
+class EnvVar(Model):
+    """A variable for the training processes; only NCCL_*, *_PROXY and TF_CPP_* may be set."""
+
+    name: EnvName
+    """Such as NCCL_SOCKET_IFNAME. Required."""
+    value: Text = ""
+    """Such as eth0."""
+
+
+class Resources(Model):
+    """What each worker gets; requests equal limits."""
+
+    limits: dict[LabelKey, Quantity] = Field(default={}, max_length=16)
+    """By resource, such as {cpu: 8, memory: 32Gi, nvidia.com/gpu: 1}. Default: the chart's."""
+
+
+class Toleration(Model):
+    """A taint that does not keep workers away."""
+
+    key: LabelKey | None = None
+    """Key of the taint; without one every taint, with operator Exists."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """Equal compares value, Exists does not. Default Equal."""
+    value: LabelValue | None = None
+    """Value of the taint."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint. Default: every effect."""
+    toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """How long NoExecute is tolerated. Default: for ever."""
+
+    rules = (
+        Rule(
+            "a toleration without key needs operator Exists",
+            lambda t: t.key is not None or t.operator == "Exists",
+            "has(self.key) || self.operator == 'Exists'",
+            "key",
+        ),
+    )
+
+
+class Placement(Model):
+    """Which nodes workers go to."""
+
+    node_selector: dict[LabelKey, LabelValue] = Field(default={}, max_length=16)
+    """Labels that nodes must have, such as {cloud.google.com/gke-accelerator: nvidia-l4}."""
+    tolerations: list[Toleration] = Field(default=[], max_length=16)
+    """Taints that do not keep workers away."""
+    pack: LabelKey | None = None
+    """Node label in whose value all workers should agree, such as topology.kubernetes.io/zone."""
+    spread_hosts: bool = False
+    """At most one worker per node. Default false."""
+
+
+class Scheduling(Model):
+    """Who decides when the workers may start, all together."""
+
+    gang: GangKind = "None"
+    """Scheduler that places all workers or none. Default None."""
+    queue_name: ObjectName | None = None
+    """Queue to wait in, of Kueue or Volcano; the job fails closed when nobody serves it."""
+    queue_priority_class: ObjectName | None = None
+    """Kueue's WorkloadPriorityClass: order in the queue only."""
+    priority_class_name: ObjectName | None = None
+    """PriorityClass of the pods: who may evict whom."""
+
+    rules = (
+        Rule(
+            "gang Kueue needs queueName",
+            lambda s: s.gang != "Kueue" or s.queue_name is not None,
+            "self.gang != 'Kueue' || has(self.queueName)",
+            "queueName",
+        ),
+        Rule(
+            "queueName needs gang Kueue or Volcano",
+            lambda s: s.queue_name is None or s.gang in ("Kueue", "Volcano"),
+            "!has(self.queueName) || self.gang in ['Kueue', 'Volcano']",
+            "queueName",
+        ),
+        Rule(
+            "queuePriorityClass needs gang Kueue",
+            lambda s: s.queue_priority_class is None or s.gang == "Kueue",
+            "!has(self.queuePriorityClass) || self.gang == 'Kueue'",
+            "queuePriorityClass",
+        ),
+    )

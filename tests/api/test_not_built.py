@@ -1,0 +1,85 @@
+from typing import Any
+
+import pytest
+
+import jobs
+from finetune_api import not_built, schedule
+from finetune_api.contract import ExitCode
+from finetune_api.errors import BadJob
+
+TOP = jobs.TOP
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"model.task": "Binary"}, "spec.model.task: Binary (built: Multiclass)"),
+        ({"model.head": {"pooling": "Flatten"}}, "spec.model.head.pooling: Flatten"),
+        ({"model.head": {"hidden": [256]}}, "spec.model.head.hidden: [256]"),
+        ({"data.test": "s3://b/test"}, "spec.data.test"),
+        ({"data.format": "TFRecord"}, "spec.data.format: TFRecord"),
+        ({"data.volumeClaimName": "images"}, "spec.data.volumeClaimName"),
+        ({"data.augmentation": {"preset": "Strong"}}, "spec.data.augmentation.preset: Strong"),
+        ({"data.augmentation": {"transforms": [{"name": "Flip"}]}}, "spec.data.augmentation.transforms"),
+        ({"data.classWeights": "Balanced"}, "spec.data.classWeights: Balanced"),
+        ({"precision": "MixedFloat16"}, "spec.precision: MixedFloat16 (built: Auto, Float32)"),
+        ({"xla": True}, "spec.xla: true"),
+        ({"stages": [TOP, TOP | {"name": "b", "layerDecay": 0.9}]}, "spec.stages[1].layerDecay: 0.9"),
+        ({"stages": [TOP | {"optimizer": {"name": "Lion"}}]}, "spec.stages[0].optimizer.name: Lion"),
+        ({"stages": [TOP | {"lrSchedule": {"kind": "Plateau"}}]}, "spec.stages[0].lrSchedule.kind: Plateau"),
+        ({"stages": [TOP | {"loss": {"focalGamma": 2}}]}, "spec.stages[0].loss.focalGamma: 2.0"),
+        ({"stages": [TOP | {"ema": {}}]}, "spec.stages[0].ema"),
+        ({"checkpoint.warmStartFrom": "s3://b/m"}, "spec.checkpoint.warmStartFrom"),
+        (
+            {"output.formats": [{"kind": "SavedModel"}, {"kind": "TFLite"}]},
+            "spec.output.formats[1].kind: TFLite",
+        ),
+        ({"output.keepVersions": 2}, "spec.output.keepVersions: 2"),
+        ({"output.report": {"images": False}}, 'spec.output.report: {"images": false}'),
+        ({"output.maxAccuracyDrop": 0.5}, "spec.output.maxAccuracyDrop: 0.5"),
+        ({"output.volumeClaimName": "models"}, "spec.output.volumeClaimName"),
+        ({"storage.caConfigMap": "ca"}, "spec.storage.caConfigMap"),
+        ({"activeDeadlineSeconds": 60}, "spec.activeDeadlineSeconds: 60"),
+    ],
+)
+def test_what_is_not_built_is_refused_by_name(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(BadJob) as caught:
+        schedule.resolve(jobs.job(changes))
+    assert (caught.value.reason, caught.value.exit_code) == ("NotBuilt", ExitCode.BAD_JOB)
+    assert named in str(caught.value)
+
+
+def test_everything_not_built_is_named_at_once() -> None:
+    with pytest.raises(BadJob, match=r"spec\.model\.task.*spec\.xla"):
+        not_built.refuse_unbuilt(jobs.job({"xla": True, "model.task": "Multilabel"}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "xla": False,
+            "output.keepVersions": 5,
+            "output.report": {"images": True},
+            "model.head": {"hidden": []},
+        },
+        {"stages": [TOP | {"layerDecay": 1, "loss": {"labelSmoothing": 0.1}, "batchNorm": "Sync"}]},
+        {"precision": "Float32", "data.augmentation": {"preset": "None"}, "model.head": {"pooling": "Max"}},
+        {"resources.limits": {"cpu": 4}, "scheduling": {"gang": "Kueue", "queueName": "a"}, "suspend": True},
+    ],
+)
+def test_what_is_built_passes(changes: dict[str, Any]) -> None:
+    not_built.refuse_unbuilt(jobs.job(changes))
+
+
+def test_fields_for_a_cluster_only_are_listed() -> None:
+    changes = {
+        "resources.limits": {"cpu": 4},
+        "storage.secretName": "s3",
+        "workers": 2,
+        "deadNodeTimeoutSeconds": 60,
+    }
+    expected = ["spec.storage.secretName", "spec.resources", "spec.deadNodeTimeoutSeconds"]
+    assert not_built.cluster_only(jobs.job(changes)) == expected
+    assert not_built.cluster_only(jobs.job()) == []

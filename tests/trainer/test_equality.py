@@ -1,0 +1,87 @@
+"""Any number of workers gives the same run, and a feature cache changes nothing but the time."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trainings
+from trainings import Training
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("keras_home")]
+
+STAGES: list[dict[str, Any]] = [
+    {
+        "name": "finetune",
+        "unfreeze": {"blocks": 2},
+        "epochs": 4,
+        "learningRate": 0.02,
+        "optimizer": {"name": "SGD", "momentum": 0.9, "clipNorm": 1.0},
+        "lrSchedule": {"kind": "Cosine", "warmupEpochs": 1},
+    }
+]
+
+
+def document(digits: Path, output: Path, workers: int, **spec: Any) -> dict[str, Any]:
+    """Head and two top blocks, augmentation and dropout on."""
+    return trainings.job(
+        digits,
+        output,
+        workers,
+        **{
+            "model": {
+                "backbone": "EfficientNetLite0",
+                "weights": "imagenet",
+                "imageSize": 96,
+                "head": {"dropout": 0.2},
+            },
+            "data": {
+                "train": str(digits),
+                "validation": {"split": 0.2},
+                "augmentation": {"preset": "Light", "views": 2},
+            },
+            "stages": STAGES,
+            **spec,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
+    """The run on one worker, cached."""
+    folder = tmp_path_factory.mktemp("alone")
+    return trainings.train(document(digits, folder / "models", 1), folder, "--step-by-step")
+
+
+def test_the_loss_is_at_least_halved(alone: Training) -> None:
+    assert alone.codes == [0]
+    assert alone.epochs[-1].loss < alone.losses[0] / 2
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_change_nothing(alone: Training, digits: Path, tmp_path: Path, workers: int) -> None:
+    together = trainings.train(document(digits, tmp_path / "models", workers), tmp_path, "--step-by-step")
+    assert together.codes == [0] * workers
+    assert together.losses == pytest.approx(alone.losses, abs=1e-4)
+    assert trainings.largest_difference(together.state().weights, alone.state().weights) < 1e-4
+    assert [e.val_accuracy for e in together.epochs] == pytest.approx([e.val_accuracy for e in alone.epochs])
+
+
+def test_every_worker_reports_the_same(digits: Path, tmp_path: Path) -> None:
+    stages = [{**STAGES[0], "epochs": 1}]
+    both = trainings.train(document(digits, tmp_path / "models", 2, stages=stages), tmp_path, "--step-by-step")
+    losses = [[chunk.loss for chunk in both.of(trainings.ChunkEvent, worker)] for worker in (0, 1)]
+    assert losses[0] == losses[1]
+
+
+def test_the_cache_changes_nothing(alone: Training, digits: Path, tmp_path: Path) -> None:
+    spec = {"featureCache": {"mode": "Disabled"}}
+    live = trainings.train(document(digits, tmp_path / "models", 1, **spec), tmp_path, "--step-by-step")
+    assert live.losses == pytest.approx(alone.losses, abs=1e-6)
+
+
+def test_a_rounded_cache_changes_next_to_nothing(alone: Training, digits: Path, tmp_path: Path) -> None:
+    # Room for float16 only: 300 images, 2 views and the cut's 3 x 3 x 192 numbers want 3.8 MB as float32.
+    spec = {"featureCache": {"mode": "Enabled", "maxBytes": "2500Ki"}}
+    rounded = trainings.train(document(digits, tmp_path / "models", 1, **spec), tmp_path, "--step-by-step")
+    assert rounded.losses == pytest.approx(alone.losses, rel=1e-3)
+    assert rounded.epochs[-1].val_accuracy == pytest.approx(alone.epochs[-1].val_accuracy, abs=0.002)

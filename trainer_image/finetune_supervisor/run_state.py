@@ -1,0 +1,90 @@
+"""What supervisor 0 reads from and writes to the run folder. Blocking: call it from a thread."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetune_api.errors import TryAgain
+from finetune_api.events import ResultEvent, Role
+from finetune_store.checkpoint_index import CheckpointIndex
+from finetune_store.run_folder import RunFolder
+from finetune_store.storage import StorageOptions, open_store
+from finetune_supervisor.budget import Budget, settle
+from finetune_supervisor.happenings import Claimed, Surveyed
+from finetune_supervisor.job import Job
+from finetune_supervisor.messages import Outcome, Verdict
+
+CHECKPOINTS = "checkpoints"
+"""Folder of this machine's checkpoints, below the scratch folder."""
+CLAIM_ATTEMPTS = 20
+
+
+def open_run(job: Job, credentials: Path | None) -> RunFolder:
+    """The run's folder in the job's output storage."""
+    storage = job.resolved.storage
+    options = StorageOptions(endpoint=storage.endpoint, region=storage.region)
+    store = open_store(job.resolved.output_uri, options, credentials)
+    return RunFolder(store, job.file.namespace, job.file.name, job.file.run_id)
+
+
+@dataclass(frozen=True)
+class RunState:
+    """The run as its folder tells it. All methods raise the errors of `finetune_store.storage`."""
+
+    folder: RunFolder
+    checkpoints: CheckpointIndex
+    workers: int
+    max_restarts: int
+
+    @staticmethod
+    def open(job: Job, credentials: Path | None, scratch: Path) -> "RunState":
+        """The state of `job`'s run; does no I/O."""
+        folder = open_run(job, credentials)
+        index = CheckpointIndex(folder, scratch / CHECKPOINTS)
+        return RunState(folder, index, job.resolved.workers, job.resolved.max_restarts)
+
+    def survey(self) -> Surveyed:
+        """How far the run is."""
+        published = self.folder.published()
+        if published is not None:
+            return Surveyed(published=published_result(published))
+        return Surveyed(trained=self.folder.trained() is not None)
+
+    def claim(self, role: Role) -> Claimed:
+        """Takes the next generation's number, and for training the newest whole checkpoint to start from."""
+        checkpoint = self.checkpoints.newest() if role is Role.TRAIN else None
+        for _ in range(CLAIM_ATTEMPTS):
+            number, document = self.folder.latest_generation() or (0, {})
+            trainings = int(document.get("trainings", 0)) + (role is Role.TRAIN)
+            claim = {
+                "role": role.value,
+                "workers": self.workers,
+                "checkpoint": checkpoint.id if checkpoint else None,
+                "sha256": checkpoint.sha256 if checkpoint else None,
+                "trainings": trainings,
+            }
+            if self.folder.claim_generation(number + 1, claim):
+                restarts = max(0, trainings - 1)
+                return Claimed(number + 1, checkpoint.id if checkpoint else None, restarts)
+        raise TryAgain("GenerationContested", "another supervisor 0 keeps claiming this run's generations")
+
+    def settle(self, failure: Outcome) -> Verdict | None:
+        """Counts a failure; the verdict if the run may not go on."""
+        newest = max((*self.checkpoints.stored(), *self.checkpoints.held()), default=None)
+        budget = Budget.model_validate(self.folder.budget() or {})
+        counted, verdict = settle(budget, failure, newest, self.max_restarts)
+        if counted != budget:
+            self.folder.save_budget(counted.model_dump(by_alias=True))
+        return verdict
+
+
+def published_result(document: dict[str, Any]) -> ResultEvent:
+    """The result that a published run's document tells of; unknown keys are left alone."""
+    fields = {name: document[key] for name, key in _result_keys(document)}
+    return ResultEvent.model_validate({"result": "Published", **fields})
+
+
+def _result_keys(document: dict[str, Any]) -> list[tuple[str, str]]:
+    fields = ResultEvent.model_fields.items()
+    pairs = [(name, key) for name, field in fields for key in (name, field.alias) if key in document]
+    return [(name, str(key)) for name, key in pairs if name not in ("event", "result")]

@@ -1,0 +1,1 @@
+"""The training process: a staged fine-tune with Keras layers under MultiWorkerMirroredStrategy."""
