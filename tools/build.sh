@@ -12,6 +12,7 @@ version=$(awk -v package="$package" '$2 ~ /^v/ && index(package, $1 "/") == 1 { 
 binary=$cache/$name-$version
 
 if [ ! -x "$binary" ]; then
+  command -v go >/dev/null || { echo "building $name needs Go 1.26 or newer: https://go.dev/dl" >&2; exit 1; }
   mkdir -p "$cache"
   echo "building $name $version (once)" >&2
   unfinished=$(mktemp "$cache/.$name.XXXXXX")

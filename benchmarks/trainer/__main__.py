@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.trainer import floor, images, ours, report, tutorial
+from benchmarks.trainer import floor, images, initial, ours, report, tutorial
 from benchmarks.trainer.settings import MODES, Run, Settings
 
 WORK = Path(".cache/bench").resolve()
@@ -21,7 +21,9 @@ def main() -> None:
     validation = images.write_images(WORK / f"validation-{VALIDATION}", VALIDATION, seed=2)
     measured = []
     for mode in arguments.modes:
-        settings = Settings(mode, str(train), str(validation), epochs=arguments.epochs)
+        weights = str(WORK / "initial.weights.h5")
+        settings = Settings(mode, str(train), str(validation), weights, epochs=arguments.epochs)
+        initial.write_weights(settings)
         runs = [run for number in range(arguments.runs) for run in _pair(settings, number)]
         measured.append(report.Measured(settings, runs, floor.measure(settings)))
     environment = _environment()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.trainer import initial
 from benchmarks.trainer.settings import FIRST_TRAINED, Run, Settings
 from finetune_api.events import (
     EVENT,
@@ -60,9 +61,15 @@ def job(settings: Settings, output: Path) -> dict[str, object]:
         # tf_keras normalises by each replica's own batch: Local is the same thing.
         "batchNorm": "Local" if settings.mode == "everything" else "Frozen",
     }
+    model = {
+        "backbone": "MobileNetV2",
+        "weights": settings.weights,
+        "weightsSha256": initial.sha256(settings),
+        "imageSize": settings.image_size,
+    }
     spec = {
         "workers": settings.workers,
-        "model": {"backbone": "MobileNetV2", "weights": "none", "imageSize": settings.image_size},
+        "model": model,
         "data": {
             "train": settings.train,
             "validation": {"uri": settings.validation},

@@ -20,7 +20,7 @@ Made by `make bench-trainer`; the runs themselves are in the JSON file beside th
 
 {facts}.
 
-Both sides: the same JPEGs and held-out split, MobileNetV2 at {image_size} without pretrained weights, global
+Both sides: the same JPEGs and held-out split, the same initial weights of MobileNetV2 at {image_size}, global
 batch {global_batch_size}, {workers} worker processes, Adam at a constant {learning_rate:g}, no augmentation,
 validation after every epoch. Runs alternate and figures are medians. Wall time runs from the set-up of
 strategy and data to the end of the last epoch; imports are left out on both sides. The floor is each picture
@@ -77,7 +77,7 @@ def as_json(measured: list[Measured], environment: dict[str, Any]) -> dict[str, 
 
 
 def _mode_as_json(one: Measured) -> dict[str, Any]:
-    settings = {k: v for k, v in asdict(one.settings).items() if k not in ("train", "validation")}
+    settings = {k: v for k, v in asdict(one.settings).items() if k not in ("train", "validation", "weights")}
     return {
         "settings": settings,
         "ratios": {str(epochs): round(one.ratio(epochs), 2) for epochs in _reported(one)},

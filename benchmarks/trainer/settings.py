@@ -18,6 +18,8 @@ class Settings:
     mode: str
     train: str
     validation: str
+    weights: str
+    """What the backbone starts from, *.weights.h5."""
     epochs: int = 10
     workers: int = 2
     image_size: int = 96

@@ -11,9 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from benchmarks.trainer import initial
 from benchmarks.trainer.settings import LAST_FROZEN, Settings, pictures
 
 IMPORTED = time.time()
@@ -58,6 +60,14 @@ def dataset(folder: str, settings: Settings, shuffle: bool) -> tf.data.Dataset:
     return data.batch(settings.global_batch_size).prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
+def load(base: keras.Model, settings: Settings) -> None:
+    """Put the initial weights into the backbone."""
+    with np.load(initial.for_tutorial(settings)) as arrays:
+        for layer in base.layers:
+            count = len(layer.get_weights())
+            layer.set_weights([arrays[f"{layer.name}/{number}"] for number in range(count)])
+
+
 def freeze(base: keras.Model, mode: str) -> None:
     """Which layers of the backbone are trained."""
     base.trainable = mode != "frozen"
@@ -75,6 +85,7 @@ def model(settings: Settings, classes: int) -> keras.Model:
     """Rescaling, MobileNetV2, average pooling, a linear head."""
     shape = (settings.image_size, settings.image_size, 3)
     base = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=shape)
+    load(base, settings)
     freeze(base, settings.mode)
     inputs = keras.Input(shape)
     features = keras.layers.Rescaling(1 / 127.5, -1)(inputs)

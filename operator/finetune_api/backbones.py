@@ -54,10 +54,10 @@ class Backbone:
     macs: int
     """Multiplications per image."""
     top1: float | None
-    """Published ImageNet accuracy in percent, one centre crop; None where none is published."""
+    """Published ImageNet accuracy in percent; None where none is known for these very weights."""
     top5: float | None
     license: str | None
-    """Of the ImageNet weights (SPDX); None where the publisher names none."""
+    """Of the ImageNet weights (SPDX); None where Keras' documentation names none: ask their publisher."""
     imagenet: bool
     """Whether ImageNet weights can be had."""
     alphas: tuple[float, ...]
@@ -184,4 +184,4 @@ def _layers(name: str) -> dict[str, Any]:
 
 
 NAMES: tuple[str, ...] = tuple(_rows())
-"""Every backbone, in alphabetical order."""
+"""Every backbone, family by family."""

@@ -24,12 +24,14 @@ def news(before: RunView, after: RunView) -> list[str]:
 
 
 def _generation(before: RunView, after: RunView) -> list[str]:
-    new = after.progress.generation if after.progress else 0
-    old = before.progress.generation if before.progress else 0
-    if new <= max(old, 1) or after.progress is None:
+    """A generation after the first that trains; the one that exports is told by its phases."""
+    now = after.progress
+    if now is None or now.generation < 2 or now.phase is None or now.phase in view.EXPORTING:
         return []
-    start = f"checkpoint {after.progress.checkpoint}" if after.progress.checkpoint else "the beginning"
-    return [f"generation {new}: all workers are back, going on from {start}"]
+    if before.progress and before.progress.phase and before.progress.generation == now.generation:
+        return []
+    start = f"checkpoint {now.checkpoint}" if now.checkpoint else "the beginning"
+    return [f"generation {now.generation}: all workers are back, going on from {start}"]
 
 
 def _phase(before: RunView, after: RunView) -> list[str]:

@@ -10,7 +10,17 @@ from functools import partial
 from rich.console import Console
 
 from finetune_api.plan import ResolvedJob
-from finetune_cli import devices, ending, launch, ports, schedule_view, screen, stores, summary
+from finetune_cli import (
+    devices,
+    ending,
+    launch,
+    ports,
+    private_network,
+    schedule_view,
+    screen,
+    stores,
+    summary,
+)
 from finetune_cli.folder import LocalFolder, home
 from finetune_cli.job_source import Prepared, choose_attempt, job_file, run_id
 from finetune_cli.local_gang import LocalGang
@@ -151,8 +161,16 @@ def log_of(run: Run, how: Ending) -> list[str]:
 
 
 def _example(run: Run) -> str | None:
-    """An image to try the model on: any of the training images, if they are on this machine."""
+    """An image to try the model on: one of the training images, if they are on this machine."""
     images = stores.opened(run.resolved, run.resolved.train_uri)
-    local = "://" not in images.uri()
-    first = next((entry for entry in images.list() if local), None)
+    if not private_network.is_local(images.uri()):
+        return None
+    first = next((entry for entry in images.list() if _is_image(entry.key)), None)
     return images.uri(first.key) if first else None
+
+
+def _is_image(key: str) -> bool:
+    """Whether a file in a class folder looks like an image by its name."""
+    parts = key.lower().split("/")
+    hidden = any(part.startswith(".") for part in parts)
+    return len(parts) > 1 and not hidden and parts[-1].endswith((".png", ".jpg", ".jpeg"))

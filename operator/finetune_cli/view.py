@@ -10,7 +10,7 @@ from finetune_api.events import EpochEvent, Phase, Progress, WarningEvent
 PhaseName = Literal["Starting", "Running", "Restarting", "Suspended", "Exporting", "Complete", "Failed"]
 StageState = Literal["Pending", "Running", "Complete", "Failed"]
 
-_EXPORTING = frozenset({Phase.EXPORT, Phase.VERIFY, Phase.UPLOAD})
+EXPORTING = frozenset({Phase.EXPORT, Phase.VERIFY, Phase.UPLOAD})
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def phase(view: RunView) -> PhaseName:
         return "Restarting" if view.replaced else "Starting"
     if progress.workers_ready < progress.workers or progress.phase is None:
         return "Restarting"
-    if progress.phase in _EXPORTING:
+    if progress.phase in EXPORTING:
         return "Exporting"
     if progress.phase is Phase.START:
         return "Starting" if progress.generation == 1 else "Restarting"

@@ -74,7 +74,7 @@ def test_weights_of_another_architecture(tmp_path):
         weights
     )
     ended = run(tmp_path, weighed(tmp_path, weights, hashlib.sha256(weights.read_bytes()).hexdigest()))
-    refused(ended, tmp_path / "home", 65, str(weights), "MobileNetV2")
+    refused(ended, tmp_path / "home", 65, str(weights), "belongs to another network", "Fix: ")
 
 
 @pytest.mark.slow

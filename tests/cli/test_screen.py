@@ -107,6 +107,21 @@ def test_what_was_known_before_the_start_is_not_told_again():
             id="a new generation",
         ),
         pytest.param(
+            progress(), progress(generation=2, phase=None), [], id="a generation that does nothing yet"
+        ),
+        pytest.param(
+            progress(generation=2, phase=None),
+            progress(generation=2),
+            ["generation 2: all workers are back, going on from the beginning"],
+            id="a generation that gets going",
+        ),
+        pytest.param(
+            progress(),
+            progress(generation=2, phase="Export"),
+            ["writing the SavedModel"],
+            id="the export generation",
+        ),
+        pytest.param(
             progress(),
             progress(warnings=[WarningEvent(reason="Rotated", message="3 images carry a rotation")]),
             ["note: 3 images carry a rotation"],

@@ -22,6 +22,7 @@ from finetune_supervisor.happenings import (
     Send,
     Settle,
     Settled,
+    Survey,
     Surveyed,
 )
 from finetune_supervisor.messages import End, Ending, Outcome, Start, Verdict
@@ -205,16 +206,28 @@ STORIES = [
         Conclude(Verdict(code=0, result=PUBLISHED)),
     ),
     tale(
-        "a failed publish exports again and trains nothing",
+        "a publish that failed may have committed all the same",
         [*EXPORTED, BecameReady(0), ended(0, KILLED, 2), BecameReady(0), Settled()],
+        Doing.SURVEYING,
+        Survey(),
+    ),
+    tale(
+        "and then the run is over",
+        [*EXPORTED, BecameReady(0), ended(0, KILLED, 2), Settled(), Surveyed(published=PUBLISHED)],
+        Doing.OVER,
+        Conclude(Verdict(code=0, result=PUBLISHED)),
+    ),
+    tale(
+        "a failed export exports again and trains nothing",
+        [*EXPORTING, ended(0, KILLED, 2), BecameReady(0), Settled(), Surveyed(trained=True)],
         Doing.CLAIMING,
         Claim(Role.EXPORT),
     ),
     tale(
-        "a failed export exports again and trains nothing",
-        [*EXPORTING, ended(0, KILLED, 2), BecameReady(0), Settled()],
+        "unless it found that the trained weights are damaged",
+        [*EXPORTING, ended(0, KILLED, 2), BecameReady(0), Settled(), BecameReady(1), Surveyed()],
         Doing.CLAIMING,
-        Claim(Role.EXPORT),
+        Claim(Role.TRAIN),
     ),
     tale(
         "a hang: stacks of all workers, then the generation ends",

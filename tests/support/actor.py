@@ -184,6 +184,8 @@ class Actor:
             os._exit(int(detail))
         elif kind == "hang":
             threading.Event().wait()
+        elif kind == "pause":
+            threading.Event().wait(2.0)
         elif kind == "error":
             code, reason = detail.split(":")
             self.channel.emit(ErrorEvent(code=int(code), reason=reason, message=f"{reason} was asked for."))
@@ -196,7 +198,7 @@ class Fault:
 
     worker: int
     does: str
-    """signal:SIGKILL, exit:3, hang, or error:65:Reason."""
+    """signal:SIGKILL, exit:3, hang, pause (2 s), or error:65:Reason."""
     step: int = -1
     """Before this step; -1 is the very start."""
     generation: int = 0

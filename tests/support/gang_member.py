@@ -20,10 +20,9 @@ def main(request_file: str, events_file: str, *flags: str) -> int:
         stage.SECONDS_PER_CHUNK = 0.0
     request = TrainRequest.model_validate_json(Path(request_file).read_text())
     events = os.open(events_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    commands, keep_open = os.pipe()
-    code = child.main(request, events, commands)
-    os.close(keep_open)
-    return code
+    # The other end stays open: its closing would say that the supervisor is gone.
+    commands, _ = os.pipe()
+    return child.main(request, events, commands)
 
 
 if __name__ == "__main__":

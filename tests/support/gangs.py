@@ -180,6 +180,10 @@ class Gang:
         """What has been printed so far."""
         return self.log_file(index).read_text() if self.log_file(index).exists() else ""
 
+    def logged(self, index: int, text: str) -> float:
+        """When the supervisor first logged a line with `text`, as Unix seconds."""
+        return next(float(line.split()[0]) for line in self.log(index).splitlines() if text in line)
+
     def events(self, index: int, kind: str) -> list[dict[str, object]]:
         """Events of one kind in the log, each with the time at which the supervisor heard it."""
         lines = (line.partition(" event ") for line in self.log(index).splitlines() if " event {" in line)

@@ -89,7 +89,11 @@ def job(images: Path, output: Path, workers: int, **spec: Any) -> dict[str, Any]
 
 
 def train(
-    document: Mapping[str, Any], folder: Path, *flags: str, checkpoint: str | None = None, role: Role = Role.TRAIN
+    document: Mapping[str, Any],
+    folder: Path,
+    *flags: str,
+    checkpoint: str | None = None,
+    role: Role = Role.TRAIN,
 ) -> Training:
     """Run the job's workers as processes until all have ended."""
     workers = document["spec"]["workers"]

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 import trainings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

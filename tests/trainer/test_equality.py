@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import trainings
 from trainings import Training
 
@@ -13,8 +14,8 @@ STAGES: list[dict[str, Any]] = [
     {
         "name": "finetune",
         "unfreeze": {"blocks": 2},
-        "epochs": 4,
-        "learningRate": 0.02,
+        "epochs": 6,
+        "learningRate": 0.005,
         "optimizer": {"name": "SGD", "momentum": 0.9, "clipNorm": 1.0},
         "lrSchedule": {"kind": "Cosine", "warmupEpochs": 1},
     }
@@ -68,7 +69,9 @@ def test_workers_change_nothing(alone: Training, digits: Path, tmp_path: Path, w
 
 def test_every_worker_reports_the_same(digits: Path, tmp_path: Path) -> None:
     stages = [{**STAGES[0], "epochs": 1}]
-    both = trainings.train(document(digits, tmp_path / "models", 2, stages=stages), tmp_path, "--step-by-step")
+    both = trainings.train(
+        document(digits, tmp_path / "models", 2, stages=stages), tmp_path, "--step-by-step"
+    )
     losses = [[chunk.loss for chunk in both.of(trainings.ChunkEvent, worker)] for worker in (0, 1)]
     assert losses[0] == losses[1]
 

@@ -11,6 +11,7 @@ Reader = Callable[[int, int], bytes]
 """(start, length) -> at most that many bytes of the file."""
 
 _WEBP_ANIMATED = 0x02
+_BMP_HEADERS = frozenset({40, 52, 56, 64, 108, 124})
 _SEGMENTS = 500  # more than any camera or editor writes before the picture begins
 _SIZED = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BASELINE_OR_PROGRESSIVE = frozenset({0xC0, 0xC1, 0xC2})
@@ -59,12 +60,11 @@ def _gif(magic: bytes, _read: Reader) -> ImageHeader | None:
 
 
 def _bmp(_magic: bytes, read: Reader) -> ImageHeader | None:
-    header_size, width, height, _, bits, compression = struct.unpack("<IiiHHI", read(14, 20))
-    if header_size < 40:
+    header_size, width, height, planes, bits, compression = struct.unpack("<IiiHHI", read(14, 20))
+    if header_size not in _BMP_HEADERS or planes != 1:
         return None
-    unsupported = (
-        "" if bits in (8, 24, 32) and compression in (0, 3) else f"{bits} bits a pixel, or compressed"
-    )
+    plain = bits in (8, 24, 32) and compression in (0, 3)
+    unsupported = "" if plain else f"a BMP with {bits} bits a pixel, or compressed"
     return _sized("BMP", width, abs(height), unsupported=unsupported)
 
 

@@ -172,15 +172,19 @@ class LocalStore(Store):
     ) -> None:
         """Fill a new file beside the target, make it durable, then `place` it under the target's name."""
         target = self._path(key)
-        unfinished = target.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")
-        with writing(self.uri(key)):
+
+        def attempt() -> None:
+            unfinished = target.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")
             try:
-                _make_folder_and(target.parent, lambda: fill(unfinished))
+                fill(unfinished)
                 flush(unfinished)
                 place(unfinished, target)
+                flush(target.parent)
             finally:
                 _forget(unfinished)
-            flush(target.parent)
+
+        with writing(self.uri(key)):
+            _make_folder_and(target.parent, attempt)
 
 
 def _is_own(name: str) -> bool:
@@ -188,7 +192,7 @@ def _is_own(name: str) -> bool:
 
 
 def _make_folder_and(folder: Path, write: Callable[[], object]) -> None:
-    """Write into a folder that another process may be removing because it is empty."""
+    """Write into a folder that another process may be removing meanwhile."""
     for _ in range(10):
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from finetune_api.events import Event, Progress, TickEvent, TrainerReport, WarningEvent
+from finetune_api.events import Event, Progress, TickEvent, TrainerReport
 from finetune_supervisor import progress, report
 from finetune_supervisor.messages import Outcome, Start, Verdict
 from finetune_supervisor.metrics import Metrics
@@ -61,10 +61,6 @@ class Board:
     def workers_ready(self, count: int) -> None:
         """So many workers can be, or are being, used."""
         self._show(workers_ready=count)
-
-    def warn(self, reason: str, message: str) -> None:
-        """Something the user should know that stops nothing."""
-        self.heard(WarningEvent(reason=reason, message=message))
 
     def over(self, verdict: Verdict) -> None:
         """This supervisor is about to leave."""

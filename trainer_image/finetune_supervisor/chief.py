@@ -25,6 +25,7 @@ from finetune_supervisor.happenings import (
     Send,
     Settle,
     Settled,
+    Survey,
 )
 from finetune_supervisor.messages import (
     Beat,
@@ -41,6 +42,7 @@ from finetune_supervisor.messages import (
 from finetune_supervisor.run_state import RunState
 from finetune_supervisor.tasks import Tasks
 
+SHORTEST_STORAGE_PAUSE = 1.0
 LONGEST_STORAGE_PAUSE = 30.0
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ class Chief:
 
     def start(self) -> None:
         """Finds out how far the run is."""
-        self._tasks.start(self._answer(self._state.survey))
+        self._carry_out(Survey())
 
     def joined(self, worker: int) -> None:
         """A session with `worker` began."""
@@ -120,6 +122,8 @@ class Chief:
 
     def _carry_out(self, action: Action) -> None:
         match action:
+            case Survey():
+                self._tasks.start(self._answer(self._state.survey))
             case Claim():
                 self._tasks.start(self._answer(lambda: self._state.claim(action.role)))
             case Send():
@@ -147,7 +151,7 @@ class Chief:
 
     async def _with_storage(self, work: Callable[[], Happening]) -> Happening:
         """What blocking `work` returns, done in a thread, again and again while the storage is away."""
-        began, pause = time.monotonic(), 1.0
+        began, pause = time.monotonic(), SHORTEST_STORAGE_PAUSE
         while True:
             try:
                 return await asyncio.to_thread(work)

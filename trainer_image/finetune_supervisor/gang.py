@@ -28,6 +28,7 @@ from finetune_supervisor.happenings import (
     Send,
     Settle,
     Settled,
+    Survey,
     Surveyed,
 )
 from finetune_supervisor.messages import End, Ending, Outcome, Start, Verdict
@@ -149,7 +150,10 @@ def _hung(gang: Gang, event: Hung) -> Decision:
 
 
 def _settled(gang: Gang, _: Settled) -> Decision:
-    return _gather(replace(gang, role=Role.EXPORT if gang.role is Role.PUBLISH else gang.role))
+    if gang.role is Role.TRAIN:
+        return _gather(gang)
+    # The process may have committed before it died, or found that its checkpoint is damaged.
+    return replace(gang, doing=Doing.SURVEYING), (Survey(),)
 
 
 def _condemned(gang: Gang, event: Condemned) -> Decision:

@@ -76,6 +76,11 @@ Happening = Surveyed | Joined | BecameReady | Gone | ProcessEnded | Claimed | Hu
 
 
 @dataclass(frozen=True)
+class Survey:
+    """Find out how far the run is; answer with `Surveyed`."""
+
+
+@dataclass(frozen=True)
 class Claim:
     """Take the next generation's number and find the checkpoint to start from; answer with `Claimed`."""
 
@@ -106,4 +111,4 @@ class Conclude:
     verdict: Verdict
 
 
-Action = Claim | Send | Settle | Conclude
+Action = Survey | Claim | Send | Settle | Conclude

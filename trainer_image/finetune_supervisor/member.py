@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from finetune_api.contract import ExitCode
-from finetune_api.errors import TryAgain
+from finetune_api.errors import FineTuneError, TryAgain
 from finetune_supervisor import job, processes
 from finetune_supervisor.board import Board
 from finetune_supervisor.chief import Chief
@@ -19,6 +19,7 @@ from finetune_supervisor.worker import Setup, Worker
 
 SECONDS_BETWEEN_ROUNDS = 1.0
 SECONDS_FOR_FAREWELL = 3.0
+SECONDS_BETWEEN_LOOKS = 3.0
 
 Heed = Callable[[Callable[[], None]], None]
 
@@ -38,15 +39,14 @@ async def serve(settings: Settings, zygote: Sequence[str], board: Board, heed: H
 
 async def _lead(setup: Setup, board: Board, heed: Heed) -> Verdict:
     resolved, settings = setup.job.resolved, setup.settings
-    worker = Worker(setup, board, lambda report: chief.reported(0, report))
-    state = RunState.open(setup.job, settings.credentials, settings.scratch)
-    chief = Chief(
-        state, board, resolved.start_deadline_seconds, lambda *order: send(*order), worker.leave_with
-    )
-    rendezvous = Rendezvous(Admission(settings.token, setup.job.digest, resolved.workers), chief)
 
     def send(number: int, order: Order) -> None:
         worker.obey(order) if number == 0 else rendezvous.send(number, order)
+
+    worker = Worker(setup, board, lambda report: chief.reported(0, report))
+    state = RunState.open(setup.job, settings.credentials, settings.scratch)
+    chief = Chief(state, board, resolved.start_deadline_seconds, send, worker.leave_with)
+    rendezvous = Rendezvous(Admission(settings.token, setup.job.digest, resolved.workers), chief)
 
     def look() -> None:
         chief.reported(0, worker.pulse())
@@ -71,9 +71,21 @@ async def _follow(setup: Setup, board: Board, heed: Heed) -> Verdict:
     worker = Worker(setup, board, uplink.tell)
     async with _running(worker, heed, lambda: None) as tasks:
         tasks.start(uplink.run(worker, setup.job.resolved.start_deadline_seconds))
+        tasks.start(_look_for_the_end(uplink, worker, setup))
         verdict = await worker.verdict
         await uplink.close()
     return verdict
+
+
+async def _look_for_the_end(uplink: Uplink, worker: Worker, setup: Setup) -> None:
+    """Without a session: supervisor 0 may have left with the run published before this worker could join."""
+    state = RunState.open(setup.job, setup.settings.credentials, setup.settings.scratch)
+    while True:
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+        if not uplink.is_up:
+            with contextlib.suppress(FineTuneError):
+                if published := (await asyncio.to_thread(state.survey)).published:
+                    worker.leave_with(Verdict(code=ExitCode.OK, result=published))
 
 
 @contextlib.asynccontextmanager

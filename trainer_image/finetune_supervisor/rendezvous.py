@@ -75,6 +75,12 @@ class Rendezvous:
         """Opens the port. Raises OSError."""
         self._server = await asyncio.start_server(self._serve, _interface(address.host), address.port)
 
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Ports it listens on, one per interface; none before `listen`."""
+        sockets = self._server.sockets if self._server else ()
+        return tuple(socket.getsockname()[1] for socket in sockets)
+
     def send(self, worker: int, order: Order) -> None:
         """Sends `order`; if the worker is gone it is dropped, and `Host.gone` has said so or will."""
         if session := self._sessions.get(worker):

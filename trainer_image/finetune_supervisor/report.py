@@ -40,6 +40,7 @@ def encode(report: TrainerReport, limit: int = TERMINATION_LIMIT) -> bytes:
         return data
     if report.result and len(_json(report.model_copy(update={"message": None}))) > limit:
         report = report.model_copy(update={"result": report.result.model_copy(update={"metrics": {}})})
+        data = _json(report)
     message = report.message or ""
     keep = len(message)
     while keep > 0 and len(data) > limit:

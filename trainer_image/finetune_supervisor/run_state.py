@@ -79,12 +79,7 @@ class RunState:
 
 
 def published_result(document: dict[str, Any]) -> ResultEvent:
-    """The result that a published run's document tells of; unknown keys are left alone."""
-    fields = {name: document[key] for name, key in _result_keys(document)}
-    return ResultEvent.model_validate({"result": "Published", **fields})
-
-
-def _result_keys(document: dict[str, Any]) -> list[tuple[str, str]]:
-    fields = ResultEvent.model_fields.items()
-    pairs = [(name, key) for name, field in fields for key in (name, field.alias) if key in document]
-    return [(name, str(key)) for name, key in pairs if name not in ("event", "result")]
+    """The result that published.json tells of; what else is in it is left alone."""
+    names = {field.alias or name for name, field in ResultEvent.model_fields.items()}
+    known = {name: value for name, value in document.items() if name in names}
+    return ResultEvent.model_validate({**known, "event": "result", "result": "Published"})

@@ -1,6 +1,7 @@
 """The front of a supervisor: up and answering before anything else, and the last to go."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Sequence
 
@@ -12,6 +13,8 @@ from finetune_supervisor.messages import Verdict, internal_error, verdict_of
 from finetune_supervisor.report import ReportFile
 from finetune_supervisor.settings import Settings
 from finetune_supervisor.zygote_client import COMMAND
+
+log = logging.getLogger(__name__)
 
 
 class StopSignal:
@@ -71,7 +74,5 @@ async def _served(settings: Settings, board: Board) -> asyncio.Server:
 
 
 def _unexpected(error: Exception) -> Verdict:
-    import logging
-
-    logging.getLogger(__name__).error("supervisor error", exc_info=error)
+    log.error("supervisor error", exc_info=error)
     return internal_error(error)

@@ -26,6 +26,11 @@ class Uplink:
         self._on_beat = on_beat
         self._connection: Connection | None = None
 
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a session."""
+        return self._connection is not None
+
     def tell(self, report: Report) -> None:
         """Sends a report; without a session it is dropped, for supervisor 0 has given up the generation."""
         if self._connection:

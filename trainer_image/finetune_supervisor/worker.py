@@ -110,6 +110,7 @@ class Worker:
     def leave(self) -> None:
         """SIGTERM: save what there is to save, then leave. The second time: do not wait for that."""
         again, self._leaving = self._leaving, True
+        log.info("told to stop")
         if self._generation is None:
             self.leave_with(_told_to_stop(None))
         elif again or not (self._generation.leave() or self._generation.order.role is Role.PUBLISH):

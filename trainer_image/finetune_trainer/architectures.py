@@ -5,7 +5,7 @@ Everything else about a backbone (layers, parameters, block boundaries, tensor s
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import keras
@@ -27,7 +27,7 @@ class Family:
     """The pattern finds only the last layers of stem and blocks, not all; the others have automatic names."""
     min_size: int = 32
     license: str | None = None
-    """Licence of the published ImageNet weights (SPDX); None where the publisher names none."""
+    """Licence of the published ImageNet weights (SPDX); None where Keras' documentation names none."""
     alphas: tuple[float, ...] = ()
     """Width multipliers with published ImageNet weights; empty where there is no such knob."""
 
@@ -40,7 +40,8 @@ class Architecture:
     family: Family
     default_size: int = 224
     top1: float | None = None
-    """Published ImageNet accuracy, percent, single centre crop at the default size."""
+    """Published ImageNet accuracy in percent: keras.io's table, and what the authors of MobileNetV3 and
+    EfficientNet-Lite give; None where these say nothing."""
     top5: float | None = None
     imagenet: bool = True
     """Whether ImageNet weights can be had for it."""
@@ -56,7 +57,7 @@ class Architecture:
 
 _VGG = Family("caffe", re.compile(r"(block\d+)_"), license="CC-BY-4.0")
 _RESNET = Family("caffe", re.compile(r"(conv\d+_block\d+)_"), license="MIT")
-_RESNET_V2 = Family("tf", re.compile(r"(conv\d+_block\d+)_"), license="MIT")
+_RESNET_V2 = Family("tf", re.compile(r"(conv\d+_block\d+)_"))
 _INCEPTION = Family(
     "tf", re.compile(r"(max_pooling2d_1|mixed\d+)$"), ends_only=True, min_size=75, license="Apache-2.0"
 )
@@ -68,14 +69,9 @@ _MOBILENET = Family(
     "tf", re.compile(r"conv_(?:pad|dw|pw)_(\d+)"), license="Apache-2.0", alphas=(0.25, 0.5, 0.75, 1.0)
 )
 _MOBILENET_V2 = Family(
-    "tf",
-    re.compile(r"(expanded_conv|block_\d+)_"),
-    license="Apache-2.0",
-    alphas=(0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
+    "tf", re.compile(r"(expanded_conv|block_\d+)_"), alphas=(0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 )
-_MOBILENET_V3 = Family(
-    "builtin", re.compile(r"(expanded_conv(?:_\d+)?)_"), license="Apache-2.0", alphas=(0.75, 1.0)
-)
+_MOBILENET_V3 = Family("builtin", re.compile(r"(expanded_conv(?:_\d+)?)_"), alphas=(0.75, 1.0))
 _DENSENET = Family("torch", re.compile(r"(conv\d+_block\d+)_"), license="BSD-3-Clause")
 _NASNET = Family(
     "tf",
@@ -83,16 +79,17 @@ _NASNET = Family(
     ends_only=True,
     license="Apache-2.0",
 )
-_EFFICIENTNET = Family("builtin", re.compile(r"(block\d+[a-z]+)_"), license="Apache-2.0")
-_CONVNEXT = Family("builtin", re.compile(r"convnext_[a-z]+_(stage_\d+_block_\d+)_"), license="MIT")
+_EFFICIENTNET = Family("builtin", re.compile(r"(block\d+[a-z]+)_"))
+_EFFICIENTNET_LITE = replace(_EFFICIENTNET, license="Apache-2.0")
+_CONVNEXT = Family("builtin", re.compile(r"convnext_[a-z]+_(stage_\d+_block_\d+)_"))
 
 
 _ROWS = (
-    Architecture("ConvNeXtTiny", _CONVNEXT, 224, 81.3),
-    Architecture("ConvNeXtSmall", _CONVNEXT, 224, 82.3),
-    Architecture("ConvNeXtBase", _CONVNEXT, 224, 85.3),
-    Architecture("ConvNeXtLarge", _CONVNEXT, 224, 86.3),
-    Architecture("ConvNeXtXLarge", _CONVNEXT, 224, 86.7),
+    Architecture("ConvNeXtTiny", _CONVNEXT),
+    Architecture("ConvNeXtSmall", _CONVNEXT),
+    Architecture("ConvNeXtBase", _CONVNEXT),
+    Architecture("ConvNeXtLarge", _CONVNEXT),
+    Architecture("ConvNeXtXLarge", _CONVNEXT),
     Architecture("DenseNet121", _DENSENET, 224, 75.0, 92.3),
     Architecture("DenseNet169", _DENSENET, 224, 76.2, 93.2),
     Architecture("DenseNet201", _DENSENET, 224, 77.3, 93.6),
@@ -104,11 +101,11 @@ _ROWS = (
     Architecture("EfficientNetB5", _EFFICIENTNET, 456, 83.6, 96.7),
     Architecture("EfficientNetB6", _EFFICIENTNET, 528, 84.0, 96.8),
     Architecture("EfficientNetB7", _EFFICIENTNET, 600, 84.3, 97.0),
-    Architecture("EfficientNetLite0", _EFFICIENTNET, 224, 75.1),
-    Architecture("EfficientNetLite1", _EFFICIENTNET, 240, 76.7),
-    Architecture("EfficientNetLite2", _EFFICIENTNET, 260, 77.6),
-    Architecture("EfficientNetLite3", _EFFICIENTNET, 280, 79.8, imagenet=False),
-    Architecture("EfficientNetLite4", _EFFICIENTNET, 300, 81.5, imagenet=False),
+    Architecture("EfficientNetLite0", _EFFICIENTNET_LITE, 224, 75.1),
+    Architecture("EfficientNetLite1", _EFFICIENTNET_LITE, 240, 76.7),
+    Architecture("EfficientNetLite2", _EFFICIENTNET_LITE, 260, 77.6),
+    Architecture("EfficientNetLite3", _EFFICIENTNET_LITE, 280, 79.8, imagenet=False),
+    Architecture("EfficientNetLite4", _EFFICIENTNET_LITE, 300, 81.5, imagenet=False),
     Architecture("EfficientNetV2B0", _EFFICIENTNET, 224, 78.7, 94.3),
     Architecture("EfficientNetV2B1", _EFFICIENTNET, 240, 79.8, 95.0),
     Architecture("EfficientNetV2B2", _EFFICIENTNET, 260, 80.5, 95.1),
@@ -120,8 +117,8 @@ _ROWS = (
     Architecture("InceptionV3", _INCEPTION, 299, 77.9, 93.7),
     Architecture("MobileNet", _MOBILENET, 224, 70.4, 89.5),
     Architecture("MobileNetV2", _MOBILENET_V2, 224, 71.3, 90.1),
-    Architecture("MobileNetV3Large", _MOBILENET_V3, 224),
-    Architecture("MobileNetV3Small", _MOBILENET_V3, 224),
+    Architecture("MobileNetV3Large", _MOBILENET_V3, 224, 75.6),
+    Architecture("MobileNetV3Small", _MOBILENET_V3, 224, 68.1),
     Architecture("NASNetLarge", _NASNET, 331, 82.5, 96.0),
     Architecture("NASNetMobile", _NASNET, 224, 74.4, 91.9),
     Architecture("ResNet101", _RESNET, 224, 76.4, 92.8),
@@ -136,4 +133,4 @@ _ROWS = (
 )
 
 ARCHITECTURES = {row.name: row for row in _ROWS}
-"""Every backbone by name, in the order of their names."""
+"""Every backbone by name, family by family."""

@@ -86,7 +86,10 @@ def _adopt(context: RunContext, name: str, store: Store, classes: list[str] | No
     def take() -> bytes:
         job = context.job
         found = inventories.inventory(store, READERS, job.max_pixels, classes, context.channel.tick)
-        inventories.check(found, job)
+        if classes is None:
+            inventories.check(found, job)
+        else:
+            inventories.check_usable(found, job)
         return found.dump()
 
     inventory = Inventory.parse(context.run.adopt(name, take))

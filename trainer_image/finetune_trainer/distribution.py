@@ -37,9 +37,9 @@ class Gang:
         self.num_workers = num_workers
         self.num_replicas = int(strategy.num_replicas_in_sync)
         """Devices that train, over all workers."""
-        self._reduce = tf.function(self._sum_once_per_worker)
-        self._gather = tf.function(self._gather_rows)
-        self._mean = tf.function(self._mean_of_replicas)
+        self._reduce = tf.function(self._sum_once_per_worker, autograph=False)
+        self._gather = tf.function(self._gather_rows, autograph=False)
+        self._mean = tf.function(self._mean_of_replicas, autograph=False)
 
     @property
     def is_chief(self) -> bool:

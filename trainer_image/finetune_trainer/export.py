@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from finetune_api.plan import ResolvedJob
 from finetune_trainer import backbone, decode, graph, shims, weights
+from finetune_trainer.inference import for_inference
 from finetune_trainer.stage_model import HEAD_BIAS, HEAD_KERNEL, build_head, pool
 from finetune_trainer.state import Arrays
 
@@ -49,7 +50,7 @@ def assemble(job: ResolvedJob, arrays: Arrays, num_classes: int) -> Classifier:
     for weight, name in zip(head.weights, (HEAD_KERNEL, HEAD_BIAS), strict=True):
         weight.assign(arrays[name])
     preprocess = backbone.preprocess(job.backbone)
-    return Classifier(whole, preprocess, job.pooling, head, job.image_size, job.max_pixels)
+    return Classifier(for_inference(whole), preprocess, job.pooling, head, job.image_size, job.max_pixels)
 
 
 def export(classifier: Classifier, classes: Sequence[str], folder: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from finetune_api.events import CheckpointEvent, Phase
+from finetune_api.events import Phase
 from finetune_store.checkpoint import CheckpointStore
 from finetune_store.checkpoint_index import checkpoint_id
 from finetune_trainer.channel import Channel
@@ -60,17 +60,8 @@ class Keeper:
         if self.checkpoints is None:
             return
         self.channel.phase(Phase.SAVE, state.stage)
-        began = time.monotonic()
         name = checkpoint_id(state.global_step, state.stage, state.epoch, self.generation)
-        info = self.checkpoints.save(name, *state.to_checkpoint(), self.generation)
-        self.channel.emit(
-            CheckpointEvent(
-                id=info.id,
-                global_step=state.global_step,
-                bytes=info.bytes,
-                seconds=time.monotonic() - began,
-            )
-        )
+        self.checkpoints.save(name, *state.to_checkpoint(), self.generation)
 
     def finish(self) -> None:
         """Wait until the last checkpoint is in the run folder."""

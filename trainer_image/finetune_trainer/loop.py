@@ -61,12 +61,14 @@ class Steps:
         self._stage = stage
         self._seed = seed
         self._run: Any = None
-        self._predict = tf.function(self._probabilities, reduce_retracing=True)
+        self._predict = tf.function(self._probabilities, reduce_retracing=True, autograph=False)
 
     def run(self, chunk: Chunk, control: NDArray[np.float64]) -> ChunkResult:
         """Train on `chunk`. Every worker must call this with the same number of steps."""
         if self._run is None:
-            self._run = tf.function(self._chunk, input_signature=_signature(chunk, len(control)))
+            self._run = tf.function(
+                self._chunk, input_signature=_signature(chunk, len(control)), autograph=False
+            )
         with distribution.peer_errors():
             losses, sums, reduced = self._run(
                 [tf.constant(part) for part in chunk.features],
@@ -100,16 +102,16 @@ class Steps:
         labels, weights = labels_and_weights
         strategy = self._gang.strategy
         steps = tf.shape(labels)[0]
-        losses = tf.TensorArray(tf.float32, size=steps)
-        sums = tf.zeros(4)
-        for i in tf.range(steps):
+
+        def one(i: tf.Tensor, losses: tf.TensorArray, sums: tf.Tensor) -> tuple[tf.Tensor, tf.TensorArray, tf.Tensor]:
             batch = ([part[i] for part in features], labels[i], weights[i])
-            result = strategy.run(
-                self._step, args=(batch, batch_weights[i], rates[i], first_step + tf.cast(i, tf.int64))
-            )
+            step = first_step + tf.cast(i, tf.int64)
+            result = strategy.run(self._step, args=(batch, batch_weights[i], rates[i], step))
             row = strategy.experimental_local_results(result)[0]
-            losses = losses.write(i, row[0] / row[2])
-            sums += row
+            return i + 1, losses.write(i, row[0] / row[2]), sums + row
+
+        start = (tf.constant(0), tf.TensorArray(tf.float32, size=steps), tf.zeros(4))
+        _, losses, sums = tf.while_loop(lambda i, *_: i < steps, one, start, parallel_iterations=1)
         reduced = strategy.experimental_local_results(strategy.run(self._reduce_control, args=(control,)))[0]
         return losses.stack(), sums, reduced
 

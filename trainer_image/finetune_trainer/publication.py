@@ -20,14 +20,14 @@ from finetune_api.errors import GaveUp, TryAgain
 from finetune_api.events import EpochEvent, Phase, ResultEvent
 from finetune_api.plan import Plan
 from finetune_store import publish
-from finetune_store.checkpoint import CheckpointStore
+from finetune_store.checkpoint_index import CheckpointDamagedError
 from finetune_store.run_folder import RunFolder
 from finetune_trainer import corpus, decode, export, model_card, stage_model, verify, weights
 from finetune_trainer.base import Base
 from finetune_trainer.corpus import Corpus
 from finetune_trainer.run_context import RunContext
 from finetune_trainer.state import RunState
-from finetune_trainer.train import CHECKPOINTS
+from finetune_trainer.train import open_checkpoints
 
 MOST_VERIFIED = 256
 """Images asked about before a model is published."""
@@ -77,7 +77,7 @@ def publish_model(context: RunContext) -> ResultEvent:
         channel.tick,
     )
     if not context.job.checkpoint_retain:
-        CheckpointStore(run, context.scratch / CHECKPOINTS, context.job.checkpoint_keep).clear()
+        open_checkpoints(context).clear()
     return ResultEvent(
         result="Published",
         model_uri=published.uri,
@@ -142,8 +142,12 @@ def _answers(
 
 def _outcome(context: RunContext, checkpoint: str) -> tuple[Plan, RunState, Corpus]:
     plan = Plan.model_validate_json(context.run.adopt_plan(_no_plan))
-    store = CheckpointStore(context.run, context.scratch / CHECKPOINTS, context.job.checkpoint_keep)
-    state = RunState.from_checkpoint(*store.load(checkpoint))
+    try:
+        state = RunState.from_checkpoint(*open_checkpoints(context).load(checkpoint))
+    except CheckpointDamagedError:
+        # The run goes on from the checkpoint before it, and is trained again when that is done.
+        context.run.forget_trained()
+        raise
     return plan, state, corpus.open_corpus(context)
 
 

@@ -141,7 +141,7 @@ def _objective(problem: Problem, mean: Float, scale: Float) -> Callable[[Float],
             [tf.reduce_sum(losses * weights)[None], gradient, tf.reduce_sum(error, axis=0)], axis=0
         )
 
-    traced = tf.function(block_sums, reduce_retracing=True)
+    traced = tf.function(block_sums, reduce_retracing=True, autograph=False)
     held = problem.features.size * 8 <= BYTES_HELD
     tensors = [
         (

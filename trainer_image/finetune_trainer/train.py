@@ -1,9 +1,10 @@
 """The story of a run, from images to trained weights. One worker's part of one generation."""
 
 from finetune_api.errors import BadJob
-from finetune_api.events import Phase, ResultEvent, StageEvent
+from finetune_api.events import CheckpointEvent, Phase, ResultEvent, StageEvent
 from finetune_api.plan import Plan, ResolvedStage
 from finetune_store.checkpoint import CheckpointStore
+from finetune_store.checkpoint_index import CheckpointInfo, global_step_of
 from finetune_trainer import corpus, distribution, plan_of, run_data, solve
 from finetune_trainer.base import Base
 from finetune_trainer.keeper import Keeper
@@ -25,7 +26,7 @@ def train(context: RunContext) -> ResultEvent:
     plan = plan_of.adopt(context, images)
     channel.emit(plan_of.describe(plan))
 
-    checkpoints = CheckpointStore(context.run, context.scratch / CHECKPOINTS, job.checkpoint_keep)
+    checkpoints = open_checkpoints(context)
     state = (
         RunState.from_checkpoint(*checkpoints.load(request.checkpoint)) if request.checkpoint else RunState()
     )
@@ -54,6 +55,16 @@ def train(context: RunContext) -> ResultEvent:
         keeper.save(state)
     keeper.finish()
     return _trained(context, plan, state)
+
+
+def open_checkpoints(context: RunContext) -> CheckpointStore:
+    """The run's checkpoints; the supervisor hears of each that has arrived in the run folder."""
+
+    def stored(info: CheckpointInfo, seconds: float) -> None:
+        step = global_step_of(info.id)
+        context.channel.emit(CheckpointEvent(id=info.id, global_step=step, bytes=info.bytes, seconds=seconds))
+
+    return CheckpointStore(context.run, context.scratch / CHECKPOINTS, context.job.checkpoint_keep, stored)
 
 
 def _stage(plan: Plan, index: int) -> ResolvedStage:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from finetune_trainer.graph import Cut
+from finetune_trainer.inference import for_inference
 from finetune_trainer.stage_model import pool
 
 MICRO_BATCH = 32
@@ -97,9 +98,8 @@ def _compiled(backbone: FrozenBackbone, cuts: Sequence[FeatureCut], image_size: 
     """uint8 [MICRO_BATCH, size, size, 3] -> the tensors of each cut above the pixels, as one graph."""
     model = backbone.build()
     above = [cut for cut in cuts if not cut.cut.at_pixels]
-    prefix = keras.Model(
-        model.inputs, [model.operations[place].output for cut in above for place in cut.cut.positions]
-    )
+    crossing = [model.operations[place].output for cut in above for place in cut.cut.positions]
+    prefix = for_inference(keras.Model(model.inputs, crossing))
 
     def run(images: tf.Tensor) -> list[list[tf.Tensor]]:
         prepared = backbone.preprocess(tf.cast(images, tf.float32))

@@ -45,9 +45,9 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     control = socket.socket(fileno=options.socket_fd)
     control.set_inheritable(False)
-    if not options.cold:
+    if sys.platform == "linux" and not options.cold:
         _preload(options.entry)
-        if not fork_is_safe():
+        if runtime_has_started():
             control.set_inheritable(True)
             os.execv(sys.executable, [*_command_line(), "--cold"])
     Zygote(control, options.entry).serve()
@@ -119,12 +119,10 @@ class Zygote:
         self._control.sendall(reply.model_dump_json(by_alias=True).encode() + b"\n")
 
 
-def fork_is_safe() -> bool:
-    """Whether a fork of this process may run TensorFlow: Linux, and no TensorFlow runtime started yet."""
-    if sys.platform != "linux":
-        return False
-    context = sys.modules.get("tensorflow.python.eager.context")
-    return context is None or context.context()._context_handle is None
+def runtime_has_started() -> bool:
+    """Whether TensorFlow has threads and devices of its own, which no fork of this process would have."""
+    eager = sys.modules.get("tensorflow.python.eager.context")
+    return eager is not None and eager.context()._context_handle is not None
 
 
 def die_with_parent() -> None:

@@ -1,0 +1,58 @@
+"""The whole job on object storage: images read from a real S3 server, checkpoints and the model written to it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import local_runs
+import s3 as s3_server
+import trainings
+
+s3 = s3_server.s3
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("keras_home")]
+
+STAGES: list[dict[str, Any]] = [
+    {"name": "head", "unfreeze": {"blocks": 0}, "epochs": 3, "optimizer": {"name": "LBFGS"}},
+    {
+        "name": "finetune",
+        "unfreeze": {"blocks": 1},
+        "epochs": 2,
+        "learningRate": 0.0005,
+        "optimizer": {"name": "Adam"},
+    },
+]
+
+
+def test_from_bucket_to_bucket(digits: Path, tmp_path: Path, s3: s3_server.S3) -> None:
+    images = s3.store("run/images")
+    for file in digits.rglob("*.png"):
+        images.upload(file, file.relative_to(digits).as_posix())
+    document = trainings.job(digits, tmp_path, 2, stages=STAGES, storage={"endpoint": s3.endpoint})
+    document["spec"]["data"]["train"] = images.uri()
+    document["spec"]["output"]["uri"] = s3.store("run/models").uri()
+    job = tmp_path / "job.yaml"
+    job.write_text(yaml.safe_dump(document))
+
+    ended = local_runs.finetune(
+        "run", str(job), home=tmp_path / "home", env={**os.environ, **s3.environment()}, timeout=300
+    )
+
+    assert ended.code == 0, ended
+    results = s3.store("run/models/default/digits")
+    manifest = json.loads(results.get("model/1/manifest.json"))
+    assert {"saved_model.pb", "variables/variables.index"} <= set(manifest["files"])
+    assert all(
+        results.head(f"model/1/{name}").size == facts["size"] for name, facts in manifest["files"].items()
+    )
+    assert json.loads(results.get("latest.json"))["version"] == 1
+    assert len(results.get("metrics.csv").splitlines()) == 1 + 3 + 2
+    assert manifest["metrics"]["val_accuracy"] > 0.8
+    again = local_runs.finetune(
+        "run", str(job), home=tmp_path / "home", env={**os.environ, **s3.environment()}
+    )
+    assert again.code == 0, again
+    assert "--new-version" in again.out + again.err
