@@ -90,6 +90,8 @@ def _summary(shown: RunView, now: datetime) -> Text:
 
 def _activity(shown: RunView) -> str:
     progress = shown.progress
+    if shown.ending is not None:
+        return ""
     if progress is None or progress.phase is None:
         return "starting TensorFlow"
     units = f" {progress.tick:,}/{progress.tick_total:,}" if progress.tick_total else ""
@@ -99,9 +101,8 @@ def _activity(shown: RunView) -> str:
 
 
 def _eta(shown: RunView) -> str:
-    if shown.ending or shown.progress is None or shown.progress.eta_seconds is None:
-        return ""
-    return f", about {wording.duration(shown.progress.eta_seconds)} to go"
+    seconds = shown.progress.eta_seconds if shown.progress and not shown.ending else None
+    return f", about {wording.duration(seconds)} to go" if seconds else ""
 
 
 def _restarts(shown: RunView) -> str:

@@ -65,6 +65,8 @@ def _run(path: Path, flags: Flags) -> int:
         prepared = prepared.as_smoke()
     # Before anything that starts a thread: a process with several cannot move to another network.
     notes = private_network.choose(prepared.resolved, flags.private_network)
+    if flags.smoke:
+        notes.append(f"smoke run: two steps per stage, results in {prepared.resolved.output_uri}")
 
     from rich.console import Console
 
