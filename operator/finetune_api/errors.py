@@ -1,13 +1,13 @@
 """The errors a user can meet: what happened, what was expected, what to change; and the exit code of each.
 
-    FineTuneError
-    ├── BadJob            64  the FineTuneJob itself is wrong
-    ├── BadData           65  images, labels or weights are wrong
-    ├── MissingInput      66  something named in the job is not there
-    ├── GaveUp            69  tried and failed for good: budget, non-finite loss, conflicting version
-    ├── TryAgain          75  peers or storage are away; starting again may help
-    ├── Denied            77  permission or credentials refused
-    └── BadConfiguration  78  the machine or pod is set up wrongly
+FineTuneError
+├── BadJob            64  the FineTuneJob itself is wrong
+├── BadData           65  images, labels or weights are wrong
+├── MissingInput      66  something named in the job is not there
+├── GaveUp            69  tried and failed for good: budget, non-finite loss, conflicting version
+├── TryAgain          75  peers or storage are away; starting again may help
+├── Denied            77  permission or credentials refused
+└── BadConfiguration  78  the machine or pod is set up wrongly
 """
 
 from typing import ClassVar
@@ -28,7 +28,11 @@ class FineTuneError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        sentences = (self.happened, self.expected and f"Expected: {self.expected}", self.fix and f"Fix: {self.fix}")
+        sentences = (
+            self.happened,
+            self.expected and f"Expected: {self.expected}",
+            self.fix and f"Fix: {self.fix}",
+        )
         return " ".join(s if s.endswith((".", "?", "!", "`", "'")) else f"{s}." for s in sentences if s)
 
 

@@ -15,7 +15,11 @@ class Model(BaseModel):
     """Frozen, strict about names, camelCase outside: the base of everything that crosses a process."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
 

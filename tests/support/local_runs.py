@@ -128,8 +128,11 @@ def refused(ended: Ended, home: Path, code: int, *phrases: str) -> str:
     status = FineTuneJobStatus.model_validate(yaml.safe_load(status_file.read_text()))
     report = TrainerReport.model_validate_json(LocalFolder(status_file.parent).termination(0).read_bytes())
     assert status.phase == "Failed"
+    assert status.last_failure is not None
     assert (report.exit_code, status.last_failure.exit_code) == (code, code)
     assert report.reason == status.last_failure.reason
+    assert report.message is not None
+    assert report.reason is not None
     assert report.message in ended.err
     return report.reason
 

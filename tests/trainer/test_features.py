@@ -10,11 +10,11 @@ import pytest
 
 import odd_images
 import small_networks
-from finetune_api.errors import BadConfiguration, BadData
-from finetune_trainer import backbone, cache_files, features, graph
+from finetune_api.errors import BadConfiguration
+from finetune_trainer import backbone, cache_files, graph
 from finetune_trainer.cache_files import Recipe
 from finetune_trainer.features import VALIDATION, LiveSource, build_caches
-from finetune_trainer.images import CorruptImage, ImageFiles, ImageOptions, Images
+from finetune_trainer.images import ImageFiles, ImageOptions, Images
 from finetune_trainer.trunk import FeatureCut, FrozenBackbone, Trunk
 
 SIZE = small_networks.SIZE
@@ -293,22 +293,3 @@ def test_a_cut_of_two_tensors_gives_both_and_dropout_below_it_is_off(tmp_path, i
     assert (first.shape, second.shape) == ((5, 16, 16, 3), (5, 16, 16, 4))
     shown = images.augmented(images.load(0, OWN[:5]), 0).pixels.astype(np.float32)
     assert largest(first, shown.reshape(5, 16, 4, 16, 4, 3).mean(axis=(2, 4))) <= 1e-5
-
-
-def corrupt(count: int) -> list[CorruptImage]:
-    return [CorruptImage(False, i, f"cats/{i}.jpg", "Invalid JPEG data") for i in range(count)]
-
-
-@pytest.mark.parametrize(("count", "limit"), [(0, 0.0), (1, 0.01), (12, 0.12)])
-def test_some_corrupt_images_are_tolerated(count, limit):
-    features.refuse_corrupt(corrupt(count), 100, limit)
-
-
-def test_too_many_corrupt_images_are_named():
-    with pytest.raises(BadData) as refused:
-        features.refuse_corrupt(corrupt(12), 100, 0.01)
-    message = str(refused.value)
-    assert "12 of 100 images do not decode" in message
-    assert "cats/0.jpg (Invalid JPEG data)" in message
-    assert "and 2 more" in message
-    assert "maxCorruptFraction" in message

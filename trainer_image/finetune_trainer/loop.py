@@ -103,7 +103,9 @@ class Steps:
         strategy = self._gang.strategy
         steps = tf.shape(labels)[0]
 
-        def one(i: tf.Tensor, losses: tf.TensorArray, sums: tf.Tensor) -> tuple[tf.Tensor, tf.TensorArray, tf.Tensor]:
+        def one(
+            i: tf.Tensor, losses: tf.TensorArray, sums: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.TensorArray, tf.Tensor]:
             batch = ([part[i] for part in features], labels[i], weights[i])
             step = first_step + tf.cast(i, tf.int64)
             result = strategy.run(self._step, args=(batch, batch_weights[i], rates[i], step))
