@@ -29,7 +29,7 @@ def write_images(root: Path, count: int, seed: int) -> Path:
 
 def _picture(label: int, random: np.random.Generator) -> Image.Image:
     """Coloured noise at two scales, with stripes whose distance is the class."""
-    blobs = random.integers(0, 255, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
+    blobs = random.integers(64, 192, (HEIGHT // 8, WIDTH // 8, 3), dtype=np.uint8)
     pixels = np.asarray(Image.fromarray(blobs).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), np.float32)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     frequency = (label + 1) * 0.05

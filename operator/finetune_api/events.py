@@ -7,20 +7,9 @@ one `Command` a line.
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-from pydantic.alias_generators import to_camel
+from pydantic import Field, TypeAdapter
 
-
-class Model(BaseModel):
-    """Frozen, strict about names, camelCase outside: the base of everything that crosses a process."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        populate_by_name=True,
-        use_attribute_docstrings=True,
-    )
+from finetune_api.model import Model
 
 
 class Role(StrEnum):
@@ -243,7 +232,7 @@ class ZygoteReply(Model):
 
 
 class JobFile(Model):
-    """job.json: what a pod needs to know. Immutable once a job has started."""
+    """job.json; immutable once a job has started."""
 
     contract_version: int
     namespace: str
@@ -272,7 +261,7 @@ class TrainerReport(Model):
 
 
 class Progress(Model):
-    """GET /progress: how far the run is; the operator and `finetune run` read it."""
+    """GET /progress: how far the run is."""
 
     generation: int = 0
     phase: Phase | None = None

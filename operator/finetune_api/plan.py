@@ -9,7 +9,7 @@ import hashlib
 import json
 from typing import Literal
 
-from finetune_api.events import Model
+from finetune_api.model import Model
 
 OptimizerName = Literal["LBFGS", "SGD", "Adam", "AdamW"]
 LrScheduleKind = Literal["Constant", "Cosine"]

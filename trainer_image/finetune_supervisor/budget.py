@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from finetune_api.contract import PERMANENT, ExitCode
-from finetune_api.events import Model
+from finetune_api.model import Model
 from finetune_supervisor.messages import Outcome, Verdict
 
 OUT_OF_MEMORY = "OutOfMemory"

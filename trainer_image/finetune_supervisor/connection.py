@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
-from finetune_api.events import Model
+from finetune_api.model import Model
 
 SECONDS_BETWEEN_PINGS = 1.0
 SILENT_PINGS = 3

@@ -7,7 +7,8 @@ from pydantic import Field, TypeAdapter
 
 from finetune_api.contract import ExitCode
 from finetune_api.errors import FineTuneError
-from finetune_api.events import Model, Phase, ResultEvent, Role
+from finetune_api.events import Phase, ResultEvent, Role
+from finetune_api.model import Model
 
 
 class Ending(StrEnum):

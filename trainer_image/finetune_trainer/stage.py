@@ -93,6 +93,8 @@ class StageRun:
 
     def _train_epoch(self, steps: loop.Steps, state: RunState, capture: Callable[[], RunState]) -> bool:
         """The rest of the epoch, chunk by chunk; False when something was not finite."""
+        if self.first_step_done:
+            self.channel.phase(Phase.STEP, self.stage.index, self.stage.name)
         order = self.data.order(state.epoch)
         view = state.epoch % self.plan.views
         feed = batches.Batches(
