@@ -58,6 +58,7 @@ def run(job: Path, **flags: Any) -> None:
 
 
 def _run(path: Path, flags: Flags) -> int:
+    from finetune_api import not_built
     from finetune_cli import job_source, private_network
 
     prepared = job_source.read(path, flags.workers, flags.output)
@@ -65,6 +66,8 @@ def _run(path: Path, flags: Flags) -> int:
         prepared = prepared.as_smoke()
     # Before anything that starts a thread: a process with several cannot move to another network.
     notes = private_network.choose(prepared.resolved, flags.private_network)
+    if idle := not_built.cluster_only(prepared.job):
+        notes.append(f"note: {', '.join(idle)} has no effect outside a cluster")
     if flags.smoke:
         notes.append(f"smoke run: two steps per stage, results in {prepared.resolved.output_uri}")
 

@@ -10,14 +10,16 @@ from trainings import Training
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("keras_home")]
 
+# Gentle enough that rounding is not amplified: an activation that crosses zero in one run and not in the other
+# changes a gradient by a finite amount, and momentum makes much of it.
 STAGES: list[dict[str, Any]] = [
     {
         "name": "finetune",
         "unfreeze": {"blocks": 2},
-        "epochs": 6,
-        "learningRate": 0.005,
-        "optimizer": {"name": "SGD", "momentum": 0.9, "clipNorm": 1.0},
-        "lrSchedule": {"kind": "Cosine", "warmupEpochs": 1},
+        "epochs": 3,
+        "learningRate": 0.05,
+        "optimizer": {"name": "SGD", "momentum": 0.0, "clipNorm": 1.0},
+        "lrSchedule": {"kind": "Constant"},
     }
 ]
 
@@ -55,7 +57,7 @@ def alone(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
 
 def test_the_loss_is_at_least_halved(alone: Training) -> None:
     assert alone.codes == [0]
-    assert alone.epochs[-1].loss < alone.losses[0] / 2
+    assert alone.losses[-1] < alone.losses[0] / 2
 
 
 @pytest.mark.parametrize("workers", [2, 3])
@@ -88,3 +90,18 @@ def test_a_rounded_cache_changes_next_to_nothing(alone: Training, digits: Path, 
     rounded = trainings.train(document(digits, tmp_path / "models", 1, **spec), tmp_path, "--step-by-step")
     assert rounded.losses == pytest.approx(alone.losses, rel=1e-3)
     assert rounded.epochs[-1].val_accuracy == pytest.approx(alone.epochs[-1].val_accuracy, abs=0.002)
+
+
+@pytest.mark.parametrize("batch_norm", ["Sync", "Local"])
+def test_statistics_of_two_workers_are_those_of_one(digits: Path, tmp_path: Path, batch_norm: str) -> None:
+    stages = [{**STAGES[0], "epochs": 1, "batchNorm": batch_norm}]
+    one, two = (
+        trainings.train(document(digits, tmp_path / str(n) / "models", n, stages=stages), tmp_path / str(n))
+        for n in (1, 2)
+    )
+    ours, theirs = two.state().weights, one.state().weights
+    # Local normalises by half a batch: near, where Sync is the same.
+    within = 1e-3 if batch_norm == "Sync" else 0.5
+    for name in (name for name in theirs if name.endswith("moving_variance")):
+        assert (ours[name] > 0).all()
+        assert ours[name] == pytest.approx(theirs[name], rel=within, abs=1e-3)

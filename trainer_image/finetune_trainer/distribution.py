@@ -39,7 +39,6 @@ class Gang:
         """Devices that train, over all workers."""
         self._reduce = tf.function(self._sum_once_per_worker, autograph=False)
         self._gather = tf.function(self._gather_rows, autograph=False)
-        self._mean = tf.function(self._mean_of_replicas, autograph=False)
 
     @property
     def is_chief(self) -> bool:
@@ -60,10 +59,29 @@ class Gang:
         with peer_errors():
             return np.asarray(self._gather(tf.constant(rows)))
 
-    def mean_of_replicas(self, variable: Any) -> NDArray[np.float32]:
-        """The mean over replicas of a variable that each replica updates by itself."""
-        with peer_errors():
-            return np.asarray(self._mean(variable))
+    def averager(self, variables: list[Any]) -> Callable[[], list[NDArray[np.float32]]]:
+        """A function that gives, for variables that each replica updates by itself, their means over replicas.
+
+        It is traced once for these very variables (a tf.function takes two variables of one shape for the same),
+        and needs one all-reduce for all of them.
+        """
+
+        def flat_mean() -> tf.Tensor:
+            flat = tf.concat(
+                [tf.reshape(tf.convert_to_tensor(variable), [-1]) for variable in variables], axis=0
+            )
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, flat)
+
+        traced = tf.function(lambda: self._first(self.strategy.run(flat_mean)), autograph=False)
+        shapes = [tuple(variable.shape) for variable in variables]
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+
+        def means() -> list[NDArray[np.float32]]:
+            with peer_errors():
+                parts = np.split(traced().numpy(), ends[:-1])
+            return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+        return means
 
     def _sum_once_per_worker(self, vector: tf.Tensor) -> tf.Tensor:
         def reduce(value: tf.Tensor) -> tf.Tensor:
@@ -85,13 +103,6 @@ class Gang:
         # Every local replica contributed the same rows; keep those of each worker's first.
         parts = tf.split(gathered, self.num_replicas, axis=0)
         return tf.concat(parts[:: self.num_replicas // self.num_workers], axis=0)
-
-    def _mean_of_replicas(self, variable: Any) -> tf.Tensor:
-        def mean() -> tf.Tensor:
-            context = tf.distribute.get_replica_context()
-            return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.identity(variable))
-
-        return self._first(self.strategy.run(mean))
 
     def _first(self, value: Any) -> tf.Tensor:
         return self.strategy.experimental_local_results(value)[0]

@@ -36,6 +36,7 @@ class StageModel:
     trainable: list[Any]
     moving: list[Any]
     """Moving statistics that each replica keeps for itself (batchNorm Local), to be averaged."""
+    _means: Callable[[], list[NDArray[np.float32]]] | None = None
 
     def logits(self, features: list[tf.Tensor], *, training: bool) -> tf.Tensor:
         """Features of the stage's cut, [rows, ...] each -> logits [rows, classes]."""
@@ -70,10 +71,12 @@ class StageModel:
 
     def average_moving_statistics(self, gang: Gang) -> None:
         """Give every replica the mean of what the replicas have; needed before each save and evaluation."""
-        if gang.num_replicas == 1:
+        if gang.num_replicas == 1 or not self.moving:
             return
-        for weight in self.moving:
-            weight.assign(gang.mean_of_replicas(weight.value))
+        if self._means is None:
+            self._means = gang.averager([weight.value for weight in self.moving])
+        for weight, mean in zip(self.moving, self._means(), strict=True):
+            weight.assign(mean)
 
     def _statistics(self) -> list[Any]:
         if self.tail is None:
