@@ -28,6 +28,7 @@ from finetune_cli.recorder import Recorder
 from finetune_cli.summary import Written
 from finetune_cli.view import Ending, RunView
 from finetune_cli.watch import StopSignals, Watch
+from finetune_store.checkpoint_index import CheckpointIndex
 from finetune_store.run_folder import RunFolder
 from finetune_store.storage import Store
 
@@ -108,11 +109,18 @@ def _watch(run: Run, first: RunView, recorder: Recorder, notes: list[str], conso
     gang = LocalGang(partial(launch.start, where), where.workers, run.resolved.max_restarts)
     with StopSignals().caught() as stop, screen.opened(console, first) as shown_on:
         shown_on.show(first, notes)
-        watch = Watch(gang, where, shown_on, recorder.keep, stop, run.resolved.start_deadline_seconds)
+        deadline = run.resolved.start_deadline_seconds
+        watch = Watch(gang, where, shown_on, recorder.keep, stop, deadline, partial(_stored, run))
         try:
             return watch.until_over(first)
         finally:
             gang.kill()
+
+
+def _stored(run: Run) -> str | None:
+    """The furthest checkpoint that a later start can go on from."""
+    stored = CheckpointIndex(run.remote, run.folder.root).stored()
+    return stored[-1] if stored else None
 
 
 def _layout(run: Run) -> launch.Layout:

@@ -77,6 +77,8 @@ class Watch:
     stop: StopSignals
     start_deadline: float
     """Seconds that the gang may be incomplete."""
+    stored: Callable[[], str | None]
+    """The furthest checkpoint in the run folder, which the last progress may not have heard of."""
     _complete_at: float = field(default_factory=time.monotonic)
     _newest: str = ""
 
@@ -142,10 +144,8 @@ class Watch:
             shown = self._look(shown, [])
             self.stop.wait(POLL)
         self.gang.kill()
-        checkpoint = shown.progress.checkpoint if shown.progress else None
-        return self._end(
-            shown, ending.of_stop(self.stop.number, self.gang.codes(), self._reports(), checkpoint)
-        )
+        stopped = ending.of_stop(self.stop.number, self.gang.codes(), self._reports(), self.stored())
+        return self._end(shown, stopped)
 
     def _wait_for_all(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds

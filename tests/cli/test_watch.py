@@ -63,7 +63,16 @@ class Stage:
         self.screen = Noted()
         self.kept = []
         self.signals = StopSignals()
-        self.watch = Watch(self.gang, self.where, self.screen, self.kept.append, self.signals, start_deadline)
+        self.stored = None
+        self.watch = Watch(
+            self.gang,
+            self.where,
+            self.screen,
+            self.kept.append,
+            self.signals,
+            start_deadline,
+            lambda: self.stored,
+        )
 
     def play(self, *acts):
         """Watch until the run is over while `acts` happen one after the other; the last view."""
@@ -136,7 +145,8 @@ def test_a_permanent_failure_stops_the_others_and_is_explained(stage):
 )
 def test_a_signal_lets_the_workers_save_and_leave(stage, number, code):
     last = stage.play(
-        stage.progress(0, checkpoint="0000000014-s01-e0001-g0001"),
+        lambda: setattr(stage, "stored", "0000000014-s01-e0001-g0001"),
+        stage.progress(0),
         stage.wait(lambda shown: shown.progress),
         lambda: os.kill(os.getpid(), number),
     )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import trainings
+from finetune_api.events import CacheEvent
 from trainings import Training
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("keras_home")]
@@ -84,12 +85,28 @@ def test_the_cache_changes_nothing(alone: Training, digits: Path, tmp_path: Path
     assert live.losses == pytest.approx(alone.losses, abs=1e-6)
 
 
-def test_a_rounded_cache_changes_next_to_nothing(alone: Training, digits: Path, tmp_path: Path) -> None:
-    # Room for float16 only: 300 images, 2 views and the cut's 3 x 3 x 192 numbers want 3.8 MB as float32.
-    spec = {"featureCache": {"mode": "Enabled", "maxBytes": "2500Ki"}}
-    rounded = trainings.train(document(digits, tmp_path / "models", 1, **spec), tmp_path, "--step-by-step")
-    assert rounded.losses == pytest.approx(alone.losses, rel=1e-3)
-    assert rounded.epochs[-1].val_accuracy == pytest.approx(alone.epochs[-1].val_accuracy, abs=0.002)
+def test_a_rounded_cache_changes_next_to_nothing(tmp_path: Path) -> None:
+    # Every digit, half of them to judge by: one image more or less is 0.11 points.
+    images = trainings.write_digits(tmp_path / "images", 1797)
+    spec = {
+        "data": {"train": str(images), "validation": {"split": 0.5}, "augmentation": {"preset": "None"}},
+        "stages": [{**STAGES[0], "epochs": 1, "learningRate": 0.02}],
+    }
+    # Room for float16 only: 1,797 images and the cut's 3 x 3 x 192 numbers want 12.4 MB as float32.
+    rounded, exact = (
+        trainings.train(
+            document(
+                images, folder / "models", 1, featureCache={"mode": "Enabled", "maxBytes": room}, **spec
+            ),
+            folder,
+            "--step-by-step",
+        )
+        for folder, room in ((tmp_path / "rounded", "8Mi"), (tmp_path / "exact", "1Gi"))
+    )
+    (cache,) = rounded.of(CacheEvent)
+    assert cache.bytes < 8 * 2**20
+    assert rounded.losses == pytest.approx(exact.losses, rel=1e-3)
+    assert rounded.epochs[-1].val_accuracy == pytest.approx(exact.epochs[-1].val_accuracy, abs=0.002)
 
 
 @pytest.mark.parametrize("batch_norm", ["Sync", "Local"])
@@ -103,5 +120,5 @@ def test_statistics_of_two_workers_are_those_of_one(digits: Path, tmp_path: Path
     # Local normalises by half a batch: near, where Sync is the same.
     within = 1e-3 if batch_norm == "Sync" else 0.5
     for name in (name for name in theirs if name.endswith("moving_variance")):
-        assert (ours[name] > 0).all()
+        assert (ours[name] >= 0).all()
         assert ours[name] == pytest.approx(theirs[name], rel=within, abs=1e-3)
