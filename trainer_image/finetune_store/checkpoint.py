@@ -166,10 +166,6 @@ def _write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    return {"sha256": sha256_of(path), "size": path.stat().st_size}
-
-
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     with archive.open(name) as file:
         array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)

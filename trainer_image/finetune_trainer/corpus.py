@@ -1,6 +1,5 @@
 """The images of a run: listed and looked at once, by the chief, and the same for every worker and generation."""
 
-import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,7 +17,6 @@ from finetune_trainer.run_context import RunContext
 
 READERS = 16
 """Files looked at side by side."""
-SECONDS_BETWEEN_LOOKS = 0.2
 TRAIN, VALIDATION = "dataset.json.gz", "validation.json.gz"
 
 
@@ -81,7 +79,7 @@ def _checked(corpus: Corpus, job: ResolvedJob) -> Corpus:
 
 def _adopt(context: RunContext, name: str, store: Store, classes: list[str] | None) -> Inventory:
     if not context.is_chief:
-        return Inventory.parse(_await(context, name))
+        return Inventory.parse(context.await_chief(name))
 
     def take() -> bytes:
         job = context.job
@@ -95,14 +93,6 @@ def _adopt(context: RunContext, name: str, store: Store, classes: list[str] | No
     inventory = Inventory.parse(context.run.adopt(name, take))
     _warn(context, inventory)
     return inventory
-
-
-def _await(context: RunContext, name: str) -> bytes:
-    """What the chief writes; the supervisor's watchdog judges how long that may take."""
-    while (found := context.run.store.get_versioned(context.run.key(name))) is None:
-        context.channel.tick()
-        threading.Event().wait(SECONDS_BETWEEN_LOOKS)
-    return found[0]
 
 
 def _warn(context: RunContext, inventory: Inventory) -> None:

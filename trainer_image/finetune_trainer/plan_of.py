@@ -2,8 +2,8 @@
 
 import json
 import math
-import threading
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -11,7 +11,7 @@ from finetune_api import schedule
 from finetune_api.events import PlanEvent
 from finetune_api.plan import Facts, Plan, ResolvedJob
 from finetune_trainer import graph
-from finetune_trainer.corpus import SECONDS_BETWEEN_LOOKS, Corpus
+from finetune_trainer.corpus import Corpus
 from finetune_trainer.graph import Cut
 from finetune_trainer.run_context import RunContext
 
@@ -39,7 +39,7 @@ def adopt(context: RunContext, images: Corpus) -> Plan:
             lambda: schedule.plan(context.job, _facts(context, images)).model_dump_json()
         )
     else:
-        text = _await(context)
+        text = context.await_chief("plan.json").decode()
     plan = Plan.model_validate(json.loads(text))
     # What may change between two starts of one run is taken from the job as it is now.
     return plan.model_copy(
@@ -62,22 +62,14 @@ def describe(plan: Plan) -> PlanEvent:
     )
 
 
-def _trainable(skeleton: object, job: ResolvedJob, index: int) -> int:
+def _trainable(skeleton: Any, job: ResolvedJob, index: int) -> int:
     stage = job.stages[index]
     total = 0
-    for layer in skeleton.layers[stage.first_trainable :]:  # type: ignore[attr-defined]
+    for layer in skeleton.layers[stage.first_trainable :]:
         if type(layer).__name__ == "BatchNormalization" and stage.batch_norm == "Frozen":
             continue
         total += sum(math.prod(weight.shape) for weight in layer.trainable_weights)
     return total
-
-
-def _await(context: RunContext) -> str:
-    """The chief's plan; both have joined the gang, so it is a matter of moments."""
-    while (found := context.run.store.get_versioned(context.run.key("plan.json"))) is None:
-        context.channel.tick()
-        threading.Event().wait(SECONDS_BETWEEN_LOOKS)
-    return found[0].decode()
 
 
 def _facts(context: RunContext, images: Corpus) -> Facts:

@@ -1,6 +1,7 @@
 """What every role of a training process opens first: the job, its storage and its run folder."""
 
 import json
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,8 @@ from finetune_api.v1alpha1 import FineTuneJob
 from finetune_store.run_folder import RunFolder
 from finetune_store.storage import StorageOptions, Store, open_store
 from finetune_trainer.channel import Channel
+
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,13 @@ class RunContext:
             self.job_file.name,
             self.job_file.run_id,
         )
+
+    def await_chief(self, name: str) -> bytes:
+        """What the chief writes to the run folder as `name`; the watchdog judges how long that may take."""
+        while (found := self.run.store.get_versioned(self.run.key(name))) is None:
+            self.channel.tick()
+            threading.Event().wait(SECONDS_BETWEEN_LOOKS)
+        return found[0]
 
     def open_store(self, uri: str) -> Store:
         """The store at `uri`, with the job's endpoint, region and credentials."""
