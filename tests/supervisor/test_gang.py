@@ -173,7 +173,18 @@ STORIES = [
         [*TRAINING, ended(1, Outcome(ending=Ending.ABANDONED)), ended(0, STOPPED)],
         Doing.GATHERING,
     ),
-    tale("a trained chief waits for the other workers", [*TRAINING, ended(0, TRAINED)], Doing.RUNNING),
+    tale(
+        "the others stay until the chief is trained, and then are no longer needed",
+        [*TRAINING, ended(0, TRAINED)],
+        Doing.ENDING,
+        Send(frozenset({1}), End(generation=1)),
+    ),
+    tale(
+        "and until the chief has saved, when all leave for one",
+        [*TRAINING, ended(0, LEFT)],
+        Doing.ENDING,
+        Send(frozenset({1}), End(generation=1)),
+    ),
     tale(
         "trained: a generation of worker 0 alone exports",
         [*TRAINING, ended(0, TRAINED), ended(1, TRAINED), BecameReady(0)],

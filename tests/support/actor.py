@@ -114,6 +114,8 @@ class Actor:
 
     def _done(self, result: ResultEvent) -> int:
         self.channel.emit(result)
+        if self.request.role is Role.TRAIN and self.request.index > 0:
+            self.channel.wait_for_end()
         return 0
 
     def _resume(self) -> tuple[int, int]:

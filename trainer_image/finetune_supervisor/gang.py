@@ -181,8 +181,9 @@ def _one_less(gang: Gang, worker: int, outcome: Outcome) -> Decision:
     gang = replace(gang, running=gang.running - {worker}, ended=(*gang.ended, outcome))
     if not gang.running:
         return _ended(gang)
-    if gang.doing is Doing.ENDING or outcome.ending in _PEACEFUL:
+    if gang.doing is Doing.ENDING or (outcome.ending in _PEACEFUL and worker != 0):
         return gang, ()
+    # The others stay until the chief is done, for it may still be fetching their part of the last all-reduce.
     return _end(gang, dump=False)
 
 

@@ -7,7 +7,7 @@ supervisor is gone the training process ends at once, for nobody would fence, wa
 import os
 import threading
 import time
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from finetune_api.contract import ExitCode
 from finetune_api.events import Command, Event, Phase, PhaseEvent, TickEvent
@@ -68,6 +68,13 @@ class Channel:
         if now - self._last_tick >= SECONDS_BETWEEN_TICKS or done == total > 0:
             self._last_tick = now
             self.emit(TickEvent(done=done, total=total))
+
+    def wait_for_end(self) -> NoReturn:
+        """Nothing is left to do; the supervisor ends this process when the chief needs it no longer."""
+        self.phase(Phase.BARRIER)
+        while True:
+            time.sleep(SECONDS_BETWEEN_TICKS)
+            self.tick()
 
     def _write(self, line: bytes) -> None:
         rest = memoryview(line)

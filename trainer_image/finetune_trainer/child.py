@@ -35,6 +35,9 @@ def main(request: TrainRequest, events_fd: int, commands_fd: int) -> int:
         failure = describe(error)
         channel.emit(failure)
         return failure.code
+    if request.role is Role.TRAIN and request.index > 0:
+        # The chief may still be fetching this worker's part of the last all-reduce.
+        channel.wait_for_end()
     return ExitCode.OK
 
 
