@@ -9,6 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CRD := operator/crds/finetunejobs.finetune.dev.yaml
+RBAC := operator/rbac.yaml
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -28,7 +29,9 @@ demo: $(READY) ## Fine-tune EfficientNetLite0 on real handwritten digits with tw
 
 .PHONY: test
 test: check verify-generated tools ## Everything that has to hold before a change lands
-	$(BIN)/pytest --durations=15
+	# Apart, so that no control plane takes processor time from TensorFlow.
+	$(BIN)/pytest --durations=15 tests/integration
+	$(BIN)/pytest --durations=15 --ignore tests/integration
 
 .PHONY: check
 check: $(READY) ## Lint, format, types, import contracts and the rules of the repository; starts no TensorFlow
@@ -41,21 +44,24 @@ check: $(READY) ## Lint, format, types, import contracts and the rules of the re
 .PHONY: generate
 generate: $(READY) ## Write the files that are made from code
 	$(BIN)/finetune crd > $(CRD)
+	$(BIN)/python -m finetune_operator.rbac > $(RBAC)
 	$(BIN)/python -m finetune_trainer.generate_backbones
 
 .PHONY: verify-generated
-verify-generated: $(READY) ## Fail if the CRD is not what the code makes (tests/trainer compares the backbones)
+verify-generated: $(READY) ## Fail if CRD or roles are not what the code makes (tests/trainer compares the backbones)
 	@$(BIN)/finetune crd | diff -u $(CRD) - \
 	  || { echo "$(CRD) is not what the code makes: run 'make generate'" >&2; exit 1; }
+	@$(BIN)/python -m finetune_operator.rbac | diff -u $(RBAC) - \
+	  || { echo "$(RBAC) is not what the code makes: run 'make generate'" >&2; exit 1; }
 
 .PHONY: tools
-tools: ## Build the programs that tests run, into .cache/bin
-	tools/build.sh versitygw
+tools: ## Build the programs that tests run, into .cache/bin: minutes once, then nothing
+	@for name in versitygw etcd kwok kubernetes; do tools/build.sh $$name; done
 
 .PHONY: lock
 lock: $(READY) ## Resolve dependencies again and write requirements/*.txt with their hashes
 	rm -f requirements/*.txt
-	$(LOCK) --extra trainer-cpu --extra cli --extra demo --extra dev --extra bench \
+	$(LOCK) --extra operator --extra trainer-cpu --extra cli --extra demo --extra dev --extra bench \
 	  --unsafe-package tensorflow --output-file requirements/dev.txt pyproject.toml
 	$(LOCK) $(LIKE_DEV) --extra operator --output-file requirements/operator.txt pyproject.toml
 	$(LOCK) $(LIKE_DEV) --extra trainer-cpu --output-file requirements/trainer-cpu.txt pyproject.toml
@@ -72,11 +78,15 @@ clean: ## Remove everything that was built, downloaded or made here
 ##@ Measure
 
 .PHONY: bench
-bench: bench-trainer ## All benchmarks
+bench: bench-trainer bench-operator ## All benchmarks
 
 .PHONY: bench-trainer
 bench-trainer: $(READY) ## Ours against TensorFlow's multi-worker tutorial, alternating, into benchmarks/results/
 	$(BIN)/python -m benchmarks.trainer $(BENCH_ARGS)
+
+.PHONY: bench-operator
+bench-operator: $(READY) tools ## The operator against the bare objects, alternating, into benchmarks/results/
+	PYTHONPATH=tests/support $(BIN)/python -m benchmarks.operator $(BENCH_ARGS)
 
 # The lock is complete, so nothing is resolved here (tf_keras, for one, would ask for a second TensorFlow).
 $(READY): requirements/dev.txt pyproject.toml

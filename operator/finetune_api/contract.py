@@ -14,6 +14,14 @@ RENDEZVOUS_PORT = 2223
 HTTP_PORT = 9090
 TERMINATION_LIMIT = 4096
 """Kubernetes keeps this many bytes of a container's termination message."""
+TERMINATION_FILE = "/dev/termination-log"
+"""Where Kubernetes reads it from unless the pod says otherwise."""
+CONTAINER = "trainer"
+"""Name of the supervisor's container in its pod."""
+MANAGER = "finetune-operator"
+"""Value of Label.MANAGED_BY on everything the operator makes."""
+CONTROLLER = f"{GROUP}/finetune-operator"
+"""The operator, as `spec.managedBy` of a job calls it."""
 
 
 class Env(StrEnum):
@@ -28,7 +36,31 @@ class Env(StrEnum):
     SCRATCH = "FINETUNE_SCRATCH"  # local folder for checkpoints in the making, feature cache, export
     TERMINATION = "FINETUNE_TERMINATION_FILE"  # where the TrainerReport goes
     CREDENTIALS = "FINETUNE_CREDENTIALS"  # folder with storage credentials, or unset
+    SECRET = "FINETUNE_SECRET"  # name of the secret behind CREDENTIALS, for messages; unset without one
+    CA = "FINETUNE_CA"  # name of the ConfigMap behind CREDENTIALS' ca.crt, for messages; unset without one
     THREADS = "FINETUNE_THREADS"  # processor threads for this worker's TensorFlow
+
+
+class Label(StrEnum):
+    """Labels of the operator's objects and of the trainer pods."""
+
+    MANAGED_BY = "app.kubernetes.io/managed-by"  # always MANAGER
+    NAME = "app.kubernetes.io/name"  # always finetune-trainer
+    JOB_NAME = f"{GROUP}/job-name"  # the FineTuneJob's name
+    JOB_UID = f"{GROUP}/job-uid"  # its uid: pods of a namesake that was deleted a moment ago are not ours
+    QUEUE = "kueue.x-k8s.io/queue-name"  # Kueue's, on the Job
+    INDEX = "batch.kubernetes.io/job-completion-index"  # the Job controller's, on pods; an annotation too
+
+
+class Annotation(StrEnum):
+    """Annotations of the operator's objects."""
+
+    CONTRACT = f"{GROUP}/contract-version"  # CONTRACT_VERSION that Job and job.json were made by
+    DIGEST = f"{GROUP}/job-digest"  # SHA-256 of job.json
+    STOP_REASON = f"{GROUP}/stop-reason"  # why the operator ended the Job, in the patch that ends it
+    STOP_MESSAGE = f"{GROUP}/stop-message"
+    RELEASES = f"{GROUP}/releases"  # how often what an incomplete gang held was released
+    RESUME_AT = f"{GROUP}/resume-at"  # when a released gang tries again, RFC 3339
 
 
 class ExitCode(IntEnum):

@@ -19,9 +19,7 @@ Schema = dict[str, Any]
 _KEPT = frozenset(
     {
         "type",
-        "format",
         "enum",
-        "pattern",
         "minLength",
         "maxLength",
         "minimum",
@@ -51,6 +49,21 @@ _COLUMNS = (
     ("Age", "date", ".metadata.creationTimestamp", 0),
 )
 """Name, type, where, and 1 for those that only `kubectl get -o wide` shows."""
+_LONGEST_NAME = 63
+"""Of a job, as of a label's value."""
+_WHOLE = [
+    {
+        "rule": f"self.metadata.name.matches(r'{NAME}')",
+        "message": f"expected {MEANINGS[NAME]}",
+        "fieldPath": ".metadata.name",
+    },
+    {
+        "rule": "!has(oldSelf.status) || has(self.status) || !(oldSelf.status.phase in ['Complete', 'Failed'])",
+        "message": "a job that ended stays as it is",
+        "fieldPath": ".status",
+    },
+]
+"""Rules of the job as a whole; the status' own rule does not see it go."""
 
 
 def crd() -> Schema:
@@ -100,30 +113,37 @@ def _job_schema() -> Schema:
     whole = FineTuneJob.model_json_schema(mode="validation")
     job = structural(whole, whole["$defs"])
     properties = job["properties"]
-    # The API server owns these three; of the metadata a CRD may only narrow the name.
+    # The API server owns these three; of the metadata a CRD may look at the name only.
     for name in ("apiVersion", "kind"):
         properties[name] = {"type": "string", "description": properties[name]["description"]}
     properties["metadata"] = {
         "type": "object",
-        "properties": {"name": {"type": "string", "maxLength": 63, "pattern": NAME}},
+        "properties": {"name": {"type": "string", "maxLength": _LONGEST_NAME}},
     }
     properties["spec"]["x-kubernetes-validations"] += _immutability()
+    job["x-kubernetes-validations"] = _WHOLE
     return job
 
 
 def _immutability() -> list[dict[str, str]]:
     """One rule for each field that may not change: a field's own rule does not see it come or go."""
-    names = (field_name(name) for name in FineTuneJobSpec.model_fields)
+    fields = {field_name(name): field for name, field in FineTuneJobSpec.model_fields.items()}
     return [
         {
-            "rule": f"has(self.{name}) ? has(oldSelf.{name}) && self.{name} == oldSelf.{name}"
-            f" : !has(oldSelf.{name})",
+            "rule": _unchanged(name, field.is_required() or field.default is not None),
             "message": f"{name} cannot change once the job exists: make a new FineTuneJob",
             "fieldPath": f".{name}",
         }
-        for name in names
+        for name, field in fields.items()
         if name not in CHANGEABLE
     ]
+
+
+def _unchanged(name: str, always_there: bool) -> str:
+    same = f"self.{name} == oldSelf.{name}"
+    return (
+        same if always_there else f"has(self.{name}) ? has(oldSelf.{name}) && {same} : !has(oldSelf.{name})"
+    )
 
 
 def structural(node: Schema, definitions: dict[str, Schema]) -> Schema:
@@ -145,7 +165,7 @@ def structural(node: Schema, definitions: dict[str, Schema]) -> Schema:
         result["properties"] = {k: structural(v, definitions) for k, v in node["properties"].items()}
     if "items" in node:
         result["items"] = structural(node["items"], definitions)
-    return result | _numbers(node) | _values(node, definitions) | _default(node)
+    return result | _numbers(node) | _pattern(node) | _values(node, definitions) | _default(node)
 
 
 def _without_reference(node: Schema, definitions: dict[str, Schema]) -> Schema:
@@ -161,11 +181,21 @@ def _without_reference(node: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _numbers(node: Schema) -> Schema:
-    bounds: Schema = {"format": "int64"} if node.get("type") == "integer" else {}
+    bounds: Schema = {}
     for new, old in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if new in node:
             bounds |= {old: node[new], new: True}
     return bounds
+
+
+def _pattern(node: Schema) -> Schema:
+    """As a rule with words where there are some: a bare pattern tells few people what to write."""
+    pattern = node.get("pattern")
+    if pattern not in MEANINGS:
+        return {"pattern": pattern} if pattern else {}
+    matches = f"self.matches(r'{pattern}')"
+    rule = f"type(self) == int || {matches}" if "x-kubernetes-int-or-string" in node else matches
+    return {"x-kubernetes-validations": [{"rule": rule, "message": f"expected {MEANINGS[pattern]}"}]}
 
 
 def _values(node: Schema, definitions: dict[str, Schema]) -> Schema:
@@ -175,9 +205,10 @@ def _values(node: Schema, definitions: dict[str, Schema]) -> Schema:
         found["additionalProperties"] = structural(node["additionalProperties"], definitions)
     for pattern, value in node.get("patternProperties", {}).items():
         found["additionalProperties"] = structural(value, definitions)
+        longest = node["propertyNames"]["maxLength"]
         found["x-kubernetes-validations"] = [
             {
-                "rule": f"self.all(key, key.matches('{pattern}'))",
+                "rule": f"self.all(key, key.size() <= {longest} && key.matches(r'{pattern}'))",
                 "message": f"each key must be {MEANINGS[pattern]}",
             }
         ]

@@ -255,7 +255,9 @@ class TrainerReport(Model):
     step: int = 0
     """Global step."""
     exit_code: int | None = None
+    """None while it runs, and after a kill."""
     reason: str | None = None
+    """Why it ended; without an exit code, what it waits for before it can begin."""
     message: str | None = None
     result: ResultEvent | None = None
 

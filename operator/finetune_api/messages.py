@@ -24,10 +24,10 @@ _TYPES = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "finite_number": "a finite number",
-    "greater_than": "more than {gt:g}",
-    "greater_than_equal": "at least {ge:g}",
-    "less_than": "less than {lt:g}",
-    "less_than_equal": "at most {le:g}",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
     "string_too_short": "at least {min_length} characters",
     "string_too_long": "at most {max_length} characters",
     "too_short": "{min_length} or more of them",
@@ -45,7 +45,7 @@ def explain(error: ValidationError, source: str, lines: Mapping[Path, int]) -> B
         lines: the line of each path in the source; empty when there is none.
     """
     found = error.errors(include_url=False)
-    shown = [_finding(details, lines) for details in found[:_MAX_SHOWN]]
+    shown = [_printable(_finding(details, lines)) for details in found[:_MAX_SHOWN]]
     if len(found) == 1:
         return BadJob("InvalidSpec", f"{source} {shown[0]}")
     if len(found) > _MAX_SHOWN:
@@ -93,7 +93,11 @@ def _problem(details: ErrorDetails, path: Path) -> str:
                 f"is {_show(value)}, expected {fields.MEANINGS.get(context['pattern'], context['pattern'])}"
             )
         case _ if kind in _TYPES:
-            return f"is {_show(value)}, expected {_TYPES[kind].format(**context)}"
+            bounds = {
+                name: f"{bound:.12g}" if isinstance(bound, float) else bound
+                for name, bound in context.items()
+            }
+            return f"is {_show(value)}, expected {_TYPES[kind].format(**bounds)}"
         case _:
             return details["msg"]
 
@@ -121,6 +125,11 @@ def _unknown_value(path: Path, value: object) -> str:
 def _show(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal could take for a command: a job may come from anybody."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _general(path: Path) -> Path:

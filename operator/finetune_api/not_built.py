@@ -35,10 +35,11 @@ _UNBUILT: tuple[str, ...] = (
     "output.keepVersions",
     "output.maxAccuracyDrop",
     "output.report",
-    "storage.caConfigMap",
-    "activeDeadlineSeconds",
 )
 """Fields of which only the default is built."""
+
+_UNBUILT_LOCALLY: tuple[str, ...] = ("storage.caConfigMap", "activeDeadlineSeconds")
+"""Fields that are built on a cluster; elsewhere only their default is."""
 
 _CLUSTER_ONLY: tuple[str, ...] = (
     "storage.secretName",
@@ -56,13 +57,14 @@ _CLUSTER_ONLY: tuple[str, ...] = (
 """Fields about pods: the same file runs on a laptop, where these mean nothing."""
 
 
-def refuse_unbuilt(job: FineTuneJob) -> None:
-    """Refuse a job that asks for something that is not built yet.
+def refuse_unbuilt(job: FineTuneJob, cluster: bool = False) -> None:
+    """Refuse a job that asks for something that is not built yet: on a `cluster`, or on one machine.
 
     Raises:
         BadJob: reason NotBuilt, naming each such field and value.
     """
-    found = [*_unbuilt_values(job), *_away_from_default(job, _UNBUILT)]
+    fields = _UNBUILT if cluster else _UNBUILT + _UNBUILT_LOCALLY
+    found = [*_unbuilt_values(job), *_away_from_default(job, fields)]
     if found:
         raise BadJob(
             "NotBuilt",
@@ -75,6 +77,12 @@ def cluster_only(job: FineTuneJob) -> list[str]:
     """Paths set in this job that have an effect on a cluster only, for a note to whoever runs it
     elsewhere."""
     return [found.split(":")[0] for found in _away_from_default(job, _CLUSTER_ONLY)]
+
+
+def overridden(job: FineTuneJob) -> list[str]:
+    """Paths set in this job that another field takes the effect from, each with that field."""
+    both = job.spec.schedule is not None and job.spec.stages is not None
+    return ["spec.schedule: spec.stages wins"] if both else []
 
 
 def _unbuilt_values(job: FineTuneJob) -> Iterator[str]:

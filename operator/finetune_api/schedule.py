@@ -22,13 +22,17 @@ _BACKBONE_RATES = {"SGD": 1e-3}
 _BACKBONE_RATE = 1e-4  # pretrained weights want small steps
 
 
-def resolve(job: FineTuneJob) -> ResolvedJob:
+def resolve(job: FineTuneJob, cluster: bool = False) -> ResolvedJob:
     """A job with nothing left to default, the same on every machine.
+
+    Args:
+        job: the job.
+        cluster: whether its pods run on one, or whoever starts it has already refused what one machine cannot do.
 
     Raises:
         BadJob: the job contradicts its backbone or asks for what is not built yet.
     """
-    not_built.refuse_unbuilt(job)
+    not_built.refuse_unbuilt(job, cluster)
     spec = job.spec
     backbone = backbones.get(spec.model.backbone)
     known = {
@@ -48,6 +52,7 @@ def resolve(job: FineTuneJob) -> ResolvedJob:
 
 
 def _model(model: ModelSpec, backbone: Backbone) -> dict[str, object]:
+    _check_weights(model, backbone)
     return {
         "backbone": backbone.name,
         "weights": model.weights,
@@ -103,6 +108,16 @@ def _image_size(model: ModelSpec, backbone: Backbone) -> int:
             f"raise imageSize, remove it (then it is {backbone.default_size}), or choose another backbone",
         )
     return size
+
+
+def _check_weights(model: ModelSpec, backbone: Backbone) -> None:
+    if model.weights == "imagenet" and not backbone.imagenet:
+        raise BadJob(
+            "NoImageNetWeights",
+            f"there are no ImageNet weights of {backbone.name}",
+            "spec.model.weights none, or the URI of a *.weights.h5",
+            "set weights, or choose another backbone",
+        )
 
 
 def _alpha(model: ModelSpec, backbone: Backbone) -> float:

@@ -2,7 +2,8 @@
 
 kubectl turns YAML into JSON first (sigs.k8s.io/yaml). So `1e-3` is a number (PyYAML alone makes it a
 string), `1e3` is the whole number 1000, `1:30` is text and `yes` is true. What kubectl or the API server
-would refuse is refused here too: duplicate keys, several documents, not-a-number.
+would refuse is refused here too, such as not-a-number; and so are a key that is there twice, of which kubectl
+takes the last without a word, and a second document.
 """
 
 import re

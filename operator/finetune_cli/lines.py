@@ -1,7 +1,8 @@
 """Progress without a terminal: what is new between two views, one line for each thing. Pure."""
 
+from finetune_api import reported
 from finetune_api.events import EpochEvent, Phase
-from finetune_cli import view, wording
+from finetune_cli import wording
 from finetune_cli.view import RunView
 
 _SAID = {
@@ -26,7 +27,7 @@ def news(before: RunView, after: RunView) -> list[str]:
 def _generation(before: RunView, after: RunView) -> list[str]:
     """A generation after the first that trains; the one that exports is told by its phases."""
     now = after.progress
-    if now is None or now.generation < 2 or now.phase is None or now.phase in view.EXPORTING:
+    if now is None or now.generation < 2 or now.phase is None or now.phase in reported.EXPORTING:
         return []
     if before.progress and before.progress.phase and before.progress.generation == now.generation:
         return []
@@ -69,7 +70,7 @@ def _epoch_line(after: RunView, event: EpochEvent) -> str:
     best = "  best so far" if event.best else ""
     return (
         f"  {event.stage_name} {event.epoch + 1}/{total}  loss {event.loss:.4f}"
-        f"  accuracy {event.accuracy:.4f}{validated}  {wording.duration(event.seconds)}{best}"
+        f"  accuracy {event.accuracy:.4f}{validated}  {reported.duration(event.seconds)}{best}"
     )
 
 
@@ -82,7 +83,9 @@ def headline(shown: RunView) -> str:
 
 def best_line(shown: RunView) -> str:
     """The best epoch of all stages: val_accuracy=0.9431 (finetune, epoch 3); empty before the first."""
-    best = view.best_epoch(shown.epochs)
+    best = reported.best_epoch(shown.epochs)
     if best is None:
         return ""
-    return f"{view.metric_name(best)}={view.score(best):.4f} ({best.stage_name}, epoch {best.epoch + 1})"
+    return (
+        f"{reported.metric_name(best)}={reported.score(best):.4f} ({best.stage_name}, epoch {best.epoch + 1})"
+    )

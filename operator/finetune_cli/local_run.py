@@ -9,6 +9,7 @@ from functools import partial
 
 from rich.console import Console
 
+from finetune_api import schedule_view
 from finetune_api.plan import ResolvedJob
 from finetune_cli import (
     devices,
@@ -16,7 +17,6 @@ from finetune_cli import (
     launch,
     ports,
     private_network,
-    schedule_view,
     screen,
     stores,
     summary,

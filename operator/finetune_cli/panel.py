@@ -8,8 +8,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from finetune_api import reported
+from finetune_api.reported import StageRow
 from finetune_cli import lines, view, wording
-from finetune_cli.view import RunView, StageRow
+from finetune_cli.view import RunView
 
 _COLOURS = {
     "Starting": "cyan",
@@ -53,14 +55,14 @@ def _stage_table(shown: RunView) -> Table:
 
 
 def _cells(shown: RunView, row: StageRow) -> list[RenderableType]:
-    best = f"{view.score(row.best):.4f}" if row.best else "-"
+    best = f"{reported.score(row.best):.4f}" if row.best else "-"
     return [
         row.facts.name,
         f"{row.epochs_done}/{row.facts.epochs}",
         ProgressBar(total=1.0, completed=_share(shown, row)),
         wording.count(row.facts.trainable_parameters),
         best,
-        wording.duration(row.seconds) if row.seconds else "-",
+        reported.duration(row.seconds) if row.seconds else "-",
     ]
 
 
@@ -78,11 +80,11 @@ def _share(shown: RunView, row: StageRow) -> float:
 def _summary(shown: RunView, now: datetime) -> Text:
     text = Text()
     text.append(f" {view.percent(shown)}%  {_activity(shown)}\n")
-    scores = [view.score(event) for event in shown.epochs]
+    scores = [reported.score(event) for event in shown.epochs]
     if scores:
         text.append(f" {wording.sparkline(scores, _SPARKS)}  best {lines.best_line(shown)}\n", style="bold")
     text.append(
-        f" {wording.duration((now - shown.started).total_seconds())}{_eta(shown)}{_restarts(shown)}",
+        f" {reported.duration((now - shown.started).total_seconds())}{_eta(shown)}{_restarts(shown)}",
         style="dim",
     )
     return text
@@ -102,7 +104,7 @@ def _activity(shown: RunView) -> str:
 
 def _eta(shown: RunView) -> str:
     seconds = shown.progress.eta_seconds if shown.progress and not shown.ending else None
-    return f", about {wording.duration(seconds)} to go" if seconds else ""
+    return f", about {reported.duration(seconds)} to go" if seconds else ""
 
 
 def _restarts(shown: RunView) -> str:

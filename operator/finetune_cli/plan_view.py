@@ -83,7 +83,7 @@ def _table(resolved: "ResolvedJob", planned: "Plan | None") -> list[str]:
 
 
 def _row(resolved: "ResolvedJob", stage: "ResolvedStage", planned: "Plan | None") -> tuple[str, ...]:
-    from finetune_cli import schedule_view
+    from finetune_api import schedule_view
 
     known = schedule_view.stage_facts(resolved, stage, len(planned.classes) if planned else None)
     return (

@@ -8,9 +8,10 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from finetune_api import reported
 from finetune_api.events import EpochEvent, TrainerReport
 from finetune_api.v1alpha1 import FineTuneJobStatus
-from finetune_cli import status_view, view
+from finetune_cli import status_view
 from finetune_cli.folder import LocalFolder
 from finetune_cli.view import Ending, RunView
 
@@ -41,7 +42,7 @@ class Recorder:
             lines = self._folder.epochs.read_text().splitlines()
         except FileNotFoundError:
             lines = []
-        self._epochs = view.merge_epochs((), filter(None, map(_epoch, lines)))
+        self._epochs = reported.merge_epochs((), filter(None, map(_epoch, lines)))
         return self._epochs
 
     def keep(self, shown: RunView) -> None:

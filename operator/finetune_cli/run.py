@@ -68,6 +68,7 @@ def _run(path: Path, flags: Flags) -> int:
     notes = private_network.choose(prepared.resolved, flags.private_network)
     if idle := not_built.cluster_only(prepared.job):
         notes.append(f"note: {', '.join(idle)} has no effect outside a cluster")
+    notes += [f"note: no effect of {field}" for field in not_built.overridden(prepared.job)]
     if flags.smoke:
         notes.append(f"smoke run: two steps per stage, results in {prepared.resolved.output_uri}")
 

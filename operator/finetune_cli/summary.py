@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from finetune_api import reported
 from finetune_cli import private_network, view, wording
 from finetune_cli.view import RunView
 
@@ -33,7 +34,7 @@ class Written:
 def stage_table(shown: RunView) -> Table:
     """The stages with what each was worth."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    scores = {view.metric_name(event) for event in shown.epochs} or {"val_accuracy"}
+    scores = {reported.metric_name(event) for event in shown.epochs} or {"val_accuracy"}
     for header in ("stage", "epochs", "trainable parameters", "/".join(sorted(scores)), "seconds"):
         table.add_column(header, justify="left" if header == "stage" else "right", no_wrap=True)
     for row in view.stage_rows(shown):
@@ -41,7 +42,7 @@ def stage_table(shown: RunView) -> Table:
             row.facts.name,
             f"{row.epochs_done}/{row.facts.epochs}",
             wording.count(row.facts.trainable_parameters),
-            f"{view.score(row.best):.4f}" if row.best else "-",
+            f"{reported.score(row.best):.4f}" if row.best else "-",
             f"{row.seconds:.1f}",
         )
     return table

@@ -11,9 +11,10 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
+from finetune_api import reported
 from finetune_api.contract import ExitCode
 from finetune_api.events import Progress, TrainerReport
-from finetune_cli import ending, progress_client, view, wording
+from finetune_cli import ending, progress_client, view
 from finetune_cli.folder import LocalFolder
 from finetune_cli.launch import Layout
 from finetune_cli.local_gang import LocalGang, Loss, Outcome
@@ -96,7 +97,7 @@ class Watch:
     def _told(self, loss: Loss) -> str:
         report = read_report(self.where.folder, loss.worker)
         reason = f" ({report.reason})" if report and report.reason and report.exit_code == loss.code else ""
-        again = wording.duration(loss.delay)
+        again = reported.duration(loss.delay)
         return f"worker {loss.worker} ended with {loss.code}{reason}; starting it again in {again}"
 
     def _look(self, shown: RunView, said: list[str]) -> RunView:

@@ -124,7 +124,12 @@ def test_rules_have_messages_for_people() -> None:
         (".spec.data", "self.train.matches('^(s3|gs|az)://')"),
         (".spec.data", "has(self.validation.uri)"),
         (".spec.output", "'..' in self.uri.split('/')"),
-        (".spec.resources.limits", "self.all(key, key.matches("),
+        (".spec.resources.limits", "key.size() <= 253 && key.matches(r"),
+        (".spec.resources", "key in ['cpu', 'memory', 'ephemeral-storage'] || key.contains('/')"),
+        (".spec.model", "self.imageSize >= 75 || !(self.backbone in ['InceptionResNetV2', 'InceptionV3'])"),
+        (".spec", "s.unfreeze.blocks <= {'ConvNeXtTiny': 18, "),
+        (".spec.checkpoint.interval", "self.matches('[1-9]')"),
+        ("", "self.metadata.name.matches("),
         (".status", "oldSelf.phase in ['Complete', 'Failed']"),
     ],
 )

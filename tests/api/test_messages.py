@@ -47,6 +47,24 @@ HEAD, TOP = jobs.HEAD, jobs.TOP
         ({"resources.limits": {"a b": 1}}, 'limits.a b: is "a b", expected a label key'),
         ({"env": [{"name": "LD_PRELOAD"}]}, '"LD_PRELOAD", expected a name like NCCL_*, *_PROXY or TF_CPP_*'),
         ({"data.train": "a\nb"}, "expected text without control characters"),
+        ({"storage.secretName": "a..b"}, '"a..b", expected a Kubernetes name'),
+        ({"image": "a b"}, 'is "a b", expected a container image such as ghcr.io/team/trainer:1.2'),
+        ({"managedBy": "me"}, "expected a controller's name such as kueue.x-k8s.io/multikueue"),
+        ({"env": [{"name": "NCCL_DEBUG", "value": "a\x00"}]}, "expected text without control characters"),
+        ({"env": [{"name": "NCCL_DEBUG"}] * 2}, "spec.env: two have the name NCCL_DEBUG: remove one"),
+        ({"scheduling": {"gang": "Kueue", "queueName": "q" * 64}}, "expected at most 63 characters"),
+        ({"resources.limits": {"memory": -1}}, "limits.memory: -1 is not an amount such as 512, 20Gi or 1.5G"),
+        ({"resources.limits": {"memory": 2**53}}, "9007199254740992 is not an amount"),
+        ({"resources.limits": {"memory": 1.5}}, "1.5 is not an amount"),
+        ({"resources.limits": {"x" * 254 + "/a": 1}}, "expected at most 253 characters"),
+        ({"resources.limits": {"a/" + "x" * 64: 1}}, "expected a label key"),
+        ({"resources.limits": {"gpu": 1}}, "devices with a domain such as nvidia.com/gpu"),
+        ({"resources.limits": {"nvidia.com/gpu": "500m"}}, "nvidia.com/gpu are counted in whole numbers"),
+        ({"ttlSecondsAfterFinished": 2**40}, "is 1099511627776, expected at most 31536000"),
+        ({"data.validation": {"split": 1}}, "spec.data.validation.split: is 1, expected less than 1"),
+        ({"model.alpha": 0}, "spec.model.alpha: is 0, expected more than 0"),
+        ({"placement": {"tolerations": [{"operator": "Exists", "value": "a"}]}}, "Exists looks at no value"),
+        ({"placement": {"tolerations": [{"key": "a", "tolerationSeconds": 1}]}}, "needs effect NoExecute"),
         ({"stages": [HEAD | {"unfreeze": {"all": False}}]}, "can only be true; leave it out"),
     ],
 )  # fmt: skip
@@ -86,6 +104,32 @@ def test_a_flood_of_errors_is_cut() -> None:
     with pytest.raises(BadJob) as caught:
         jobs.job({f"unknown{n}": n for n in range(25)})
     assert "and 15 more" in str(caught.value)
+
+
+def test_a_message_holds_no_command_for_a_terminal() -> None:
+    with pytest.raises(BadJob) as caught:
+        jobs.job({"\x1b[31mred": 1, "checkpoint.interval": "\x07", "storage.region": "\x9b2J"})
+    message = str(caught.value).replace("\n", "")
+    assert message.isprintable()
+    assert r"spec.\x1b[31mred: unknown field" in message
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"a b": "c"}, "metadata.labels.a b: is"),
+        ({"a": "b c"}, "metadata.labels.a: is"),
+        ({"x" * 254 + "/a": "b"}, "has more than 253 characters before the /"),
+    ],
+)
+def test_labels_are_those_that_the_api_server_takes(labels: dict[str, str], message: str) -> None:
+    good = jobs.document() | {
+        "metadata": {"name": "a", "labels": {"x" * 253 + "/" + "y" * 63: "Z_1", "b": ""}}
+    }
+    assert len(yaml_loader.parse_job(good, "job.yaml").metadata.labels) == 2
+    with pytest.raises(BadJob) as caught:
+        yaml_loader.parse_job(jobs.document() | {"metadata": {"name": "a", "labels": labels}}, "job.yaml")
+    assert message in str(caught.value)
 
 
 def test_metadata_is_checked_too() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 import jobs
 from finetune_api import yaml_loader
@@ -24,11 +24,6 @@ LBFGS = {"optimizer": {"name": "LBFGS"}}
             {"workers": 3},
             "spec.globalBatchSize: must be a multiple of workers",
             id="a batch that three cannot share",
-        ),
-        pytest.param(
-            {"schedule": "Gradual", "stages": [HEAD]},
-            "spec.schedule: schedule and stages",
-            id="preset and stages",
         ),
         pytest.param(
             {"stages": [HEAD, HEAD]}, "spec.stages: two stages have the same name", id="one name twice"
@@ -131,6 +126,7 @@ def test_fields_that_contradict_one_another_are_refused(changes: dict[str, Any],
     "changes",
     [
         {"workers": 4},
+        {"schedule": "Gradual", "stages": [HEAD]},
         {"stages": [HEAD | LBFGS, TOP, EVERYTHING]},
         {"stages": [TOP | {"optimizer": {"name": "SGD", "momentum": 0.5}}]},
         {"stages": [TOP | {"epochs": 2, "lrSchedule": {"warmupEpochs": 1}}]},
@@ -160,6 +156,24 @@ def test_an_object_read_from_a_cluster_is_a_job() -> None:
     read["metadata"] |= kept
     found = yaml_loader.parse_job(read, "flowers")
     assert (found.metadata.generation, found.status and found.status.phase) == (2, "Running")
+
+
+def test_a_null_in_a_map_is_absent() -> None:
+    assert jobs.job({"resources.limits": {"cpu": 1, "memory": None}}).spec.resources.limits == {"cpu": "1"}
+    assert jobs.job({"placement.nodeSelector": {"a": None}}) == jobs.job({"placement": {"nodeSelector": {}}})
+
+
+def test_columns_without_text_show_a_dash() -> None:
+    summary = FineTuneJobStatus.model_validate({"summary": {"eta": "", "best": "loss=0.2"}}).summary
+    assert (summary.eta, summary.best, summary.stage, summary.reason) == ("-", "loss=0.2", "-", "")
+
+
+@pytest.mark.parametrize("moment", ["now", "2026-11-22", "2026-11-22 15:04:05Z", "", 5])
+def test_a_moment_is_one_of_kubernetes(moment: object) -> None:
+    good = FineTuneJobStatus.model_validate({"startTime": "2026-11-22T15:04:05.123456+01:00"})
+    assert good.start_time is not None
+    with pytest.raises(ValidationError):
+        FineTuneJobStatus.model_validate({"startTime": moment})
 
 
 def test_a_status_is_written_in_kubernetes_names() -> None:

@@ -73,6 +73,21 @@ def test_what_is_built_passes(changes: dict[str, Any]) -> None:
     not_built.refuse_unbuilt(jobs.job(changes))
 
 
+def test_a_cluster_can_do_more_than_one_machine() -> None:
+    built = {"activeDeadlineSeconds": 60, "storage.caConfigMap": "ca"}
+    not_built.refuse_unbuilt(jobs.job(built), cluster=True)
+    assert schedule.resolve(jobs.job(built), cluster=True) == schedule.resolve(jobs.job())
+    with pytest.raises(BadJob, match=r"not built yet: spec\.xla: true\. Fix"):
+        not_built.refuse_unbuilt(jobs.job(built | {"xla": True}), cluster=True)
+
+
+def test_stages_win_over_a_schedule_and_that_is_said() -> None:
+    both = jobs.job({"schedule": "Gradual", "stages": [jobs.HEAD]})
+    assert not_built.overridden(both) == ["spec.schedule: spec.stages wins"]
+    assert [stage.name for stage in schedule.resolve(both).stages] == ["head"]
+    assert not_built.overridden(jobs.job({"schedule": "Gradual"})) == []
+
+
 def test_fields_for_a_cluster_only_are_listed() -> None:
     changes = {
         "resources.limits": {"cpu": 4},

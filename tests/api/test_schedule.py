@@ -28,7 +28,8 @@ def test_a_minimal_job_has_every_default() -> None:
 @pytest.mark.parametrize("name", backbones.NAMES)
 @pytest.mark.parametrize("preset", ["LinearProbeThenFineTune", "Gradual", "HeadOnly"])
 def test_every_preset_fits_every_backbone(name: str, preset: str) -> None:
-    job = jobs.resolved({"model.backbone": name, "schedule": preset})
+    weights = "imagenet" if backbones.get(name).imagenet else "none"
+    job = jobs.resolved({"model.backbone": name, "model.weights": weights, "schedule": preset})
     head, *rest = job.stages
     assert (head.optimizer, head.first_trainable) == ("LBFGS", backbones.get(name).num_layers)
     assert job.image_size == backbones.get(name).default_size
@@ -171,6 +172,7 @@ def test_without_validation_one_regularisation_is_taken() -> None:
         ({"stages": [{"name": "a", "unfreeze": {"fromLayerIndex": 154}}]}, "UnknownLayer", "0 to 153"),
         ({"model.backbone": "ResNet50", "model.alpha": 0.5}, "NoAlpha", "ResNet50 has one width only"),
         ({"model.alpha": 0.6}, "UnknownAlpha", "0.35, 0.5, 0.75, 1, 1.3, 1.4"),
+        ({"model.backbone": "EfficientNetLite3"}, "NoImageNetWeights", "EfficientNetLite3"),
         (
             NO_VALIDATION | {"stages": [HEAD | {"epochs": 3}]},
             "NothingToChooseBy",

@@ -21,7 +21,7 @@ def test_a_quantity_is_read_as_kubernetes_reads_it(text: str, number: int) -> No
     assert units.parse_quantity(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "Gi", "20GB", "20 Gi", "-1", "1e3", "1.", ".5", "20gi", "20Gi\n"])
+@pytest.mark.parametrize("text", ["", "Gi", "20GB", "20 Gi", "-1", "1e3", "1.", ".5", "20gi", "20Gi\n", "+1"])
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not an amount"):
         units.parse_quantity(text)

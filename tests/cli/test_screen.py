@@ -4,6 +4,7 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
+from finetune_api import reported
 from finetune_api.events import WarningEvent
 from finetune_cli import lines, panel, screen, wording
 from finetune_cli.view import Ending
@@ -139,7 +140,7 @@ def test_news(before, after, expected):
     [(1.52, "1.5 s"), (12, "12 s"), (75, "1m15s"), (840, "14m"), (4320, "1h12m"), (59.7, "1m00s")],
 )
 def test_durations(seconds, expected):
-    assert wording.duration(seconds) == expected
+    assert reported.duration(seconds) == expected
 
 
 @pytest.mark.parametrize(

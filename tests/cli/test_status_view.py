@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 import yaml
 
+from finetune_api import reported
 from finetune_api.errors import MissingInput
 from finetune_api.v1alpha1 import FineTuneJobStatus
 from finetune_cli import ending, recorder, status_view
@@ -47,7 +48,7 @@ def test_a_running_job_looks_like_the_resource():
         "epoch": "2/3",
         "progress": "60%",
         "eta": "14m",
-        "best": "val_accuracy=0.9431",
+        "best": "val_acc=0.943",
         "workers": "2/2",
         "gpus": "",
         "reason": "",
@@ -109,14 +110,14 @@ def test_a_transition_time_stays_until_the_condition_changes():
     first = status(view(), now=STARTED)
     second = status(view(progress=progress()), before=first, now=LATER)
     times = {condition.type: condition.last_transition_time for condition in second.conditions}
-    assert times["Validated"] == status_view.timestamp(STARTED)
-    assert times["WorkersReady"] == status_view.timestamp(LATER)
+    assert times["Validated"] == reported.timestamp(STARTED)
+    assert times["WorkersReady"] == reported.timestamp(LATER)
 
 
 def test_the_completion_time_is_the_first_one_seen():
     done = view(ending=Ending("Complete", 0, model_uri="/m/1", version=1))
     first = status(done, now=STARTED)
-    assert status(done, before=first, now=LATER).completion_time == status_view.timestamp(STARTED)
+    assert status(done, before=first, now=LATER).completion_time == reported.timestamp(STARTED)
 
 
 def test_a_stopped_job_is_not_completed():

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from finetune_api import reported
 from finetune_api.events import WarningEvent
 from finetune_cli import view
 from finetune_cli.view import Ending
@@ -31,7 +32,11 @@ def test_phase(changes, expected):
 
 def test_an_epoch_run_again_counts_as_it_was_run_last():
     first, again = epoch(0, 1, 0.8), epoch(0, 1, 0.9)
-    assert view.merge_epochs([first, epoch(1, 0)], [again, epoch(0, 0)]) == (epoch(0, 0), again, epoch(1, 0))
+    assert reported.merge_epochs([first, epoch(1, 0)], [again, epoch(0, 0)]) == (
+        epoch(0, 0),
+        again,
+        epoch(1, 0),
+    )
 
 
 def test_a_replaced_supervisor_0_forgets_epochs_but_the_view_does_not():
@@ -47,12 +52,12 @@ def test_a_warning_is_said_once_whoever_repeats_it():
 
 
 def test_the_best_epoch_is_the_first_of_equals():
-    assert view.best_epoch([epoch(0, 0, 0.8), epoch(0, 1, 0.9), epoch(1, 0, 0.9)]) == epoch(0, 1, 0.9)
+    assert reported.best_epoch([epoch(0, 0, 0.8), epoch(0, 1, 0.9), epoch(1, 0, 0.9)]) == epoch(0, 1, 0.9)
 
 
 def test_without_validation_epochs_are_compared_by_training_accuracy():
     plain = epoch(0, 0, None, accuracy=0.6)
-    assert (view.score(plain), view.metric_name(plain)) == (0.6, "accuracy")
+    assert (reported.score(plain), reported.metric_name(plain)) == (0.6, "accuracy")
 
 
 def test_a_percentage_of_100_is_for_a_published_model_alone():

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from built_tools import ROOT
 from finetune_store.checkpoint import CheckpointStore
 from finetune_store.run_folder import RunFolder
 from finetune_store.storage import open_store
-from s3 import ROOT
 
 KILLS = 16
 

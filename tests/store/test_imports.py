@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from s3 import ROOT
+from built_tools import ROOT
 
 
 def run_python(program: str) -> str:

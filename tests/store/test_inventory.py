@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from built_tools import ROOT
 from finetune_api.errors import BadData, MissingInput
 from finetune_store.inventory import BadFile, Inventory, check, check_count, check_usable, inventory
 from finetune_store.storage import Store, open_store
-from s3 import ROOT
 
 MAX_PIXELS = 50_000_000
 

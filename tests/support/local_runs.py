@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 
 from finetune_api.events import EpochEvent, Progress, TrainerReport
+from finetune_api.reported import StageFacts
 from finetune_api.v1alpha1 import FineTuneJobStatus
 from finetune_cli.folder import LocalFolder
-from finetune_cli.view import RunView, StageFacts
+from finetune_cli.view import RunView
 
 STARTED = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import socketserver
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -15,9 +15,10 @@ from typing import Literal
 
 import pytest
 
+from built_tools import built
+from certificates import Identity
 from finetune_store.storage import StorageOptions, Store, open_store
 
-ROOT = Path(__file__).parents[2]
 ACCESS_KEY, SECRET_KEY = "test-access", "test-secret-key"
 BUCKET = "bucket"
 PATIENCE = 20.0
@@ -51,14 +52,15 @@ class S3:
 
 
 @contextlib.contextmanager
-def serve(folder: Path) -> Iterator[S3]:
-    """Run the server with one bucket until the block ends."""
+def serve(folder: Path, identity: Identity | None = None) -> Iterator[S3]:
+    """Run the server with one bucket until the block ends; over TLS if it has an identity."""
     data, credentials = folder / "data", folder / "credentials"
     (data / BUCKET).mkdir(parents=True)
     write_credentials(credentials, ACCESS_KEY, SECRET_KEY)
-    process, port = _start(data, folder / "server.log")
+    tls = ["--cert", str(identity.certificate), "--key", str(identity.key)] if identity else []
+    process, port = _start(data, folder / "server.log", tls)
     try:
-        yield S3(f"http://127.0.0.1:{port}", data, credentials)
+        yield S3(f"http{'s' if tls else ''}://127.0.0.1:{port}", data, credentials)
     finally:
         process.terminate()
         process.wait(timeout=30)
@@ -86,13 +88,11 @@ def eventually(condition: Callable[[], bool], within: float = 20.0) -> None:
         time.sleep(0.01)
 
 
-def _start(data: Path, log: Path) -> tuple["subprocess.Popen[bytes]", int]:
-    built = subprocess.run(
-        [ROOT / "tools/build.sh", "versitygw"], check=True, stdout=subprocess.PIPE, text=True
-    )
+def _start(data: Path, log: Path, options: Sequence[str]) -> tuple["subprocess.Popen[bytes]", int]:
+    program = built("versitygw") / "versitygw"
     for _ in range(5):
         port = _free_port()
-        command = [built.stdout.strip(), "--port", f"127.0.0.1:{port}", "--quiet", "posix", str(data)]
+        command = [str(program), "--port", f"127.0.0.1:{port}", "--quiet", *options, "posix", str(data)]
         keys = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **keys})

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -25,20 +26,34 @@ _S3_SOURCES = (
 
 
 def connect(scheme: str, place: str, options: StorageOptions, values: Mapping[str, str] | None) -> Client:
-    """A client for `scheme`://`place`, with the credentials folder's `values`; None: the environment's."""
+    """A client for `scheme`://`place`, with the credentials folder's `values`; None: the environment's.
+
+    A folder with a certificate authority alone leaves the credentials to the environment too.
+    """
     bucket, _, prefix = place.partition("/")
+    ca = values.get("ca") if values else None
+    keys = None if values is not None and values.keys() == {"ca"} else values
     makers = {"s3": _s3, "gs": _gcs, "az": _azure}
-    return makers[scheme](bucket, prefix or None, options, values)
+    return makers[scheme](_Place(bucket, prefix or None, options, ca), keys)
 
 
-def _s3(bucket: str, prefix: str | None, options: StorageOptions, values: Mapping[str, str] | None) -> Client:
+@dataclass(frozen=True)
+class _Place:
+    bucket: str
+    prefix: str | None
+    options: StorageOptions
+    ca: str | None
+
+
+def _s3(place: _Place, values: Mapping[str, str] | None) -> Client:
+    options = place.options
     endpoint = options.endpoint or next(
         (os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None
     )
     if values is None and endpoint and not any(os.environ.get(name) for name in _S3_SOURCES):
         raise Denied(
             "CredentialsMissing",
-            f"there are no credentials for s3://{bucket}",
+            f"there are no credentials for s3://{place.bucket}",
             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment",
             "set both (or AWS_SKIP_SIGNATURE=true for a public bucket)",
         )
@@ -50,35 +65,31 @@ def _s3(bucket: str, prefix: str | None, options: StorageOptions, values: Mappin
     # A provider, not fields: those are merged with the environment, whose session token fits other keys.
     provider = None if values is None else _s3_credential(values)
     return S3Store(
-        bucket,
-        prefix=prefix,
+        place.bucket,
+        prefix=place.prefix,
         config=config,
-        client_options=_client_options(endpoint, values),
+        client_options=_client_options(endpoint, place.ca),
         retry_config=_retries(options),
         credential_provider=None if provider is None else lambda: provider,
     )
 
 
-def _gcs(
-    bucket: str, prefix: str | None, options: StorageOptions, values: Mapping[str, str] | None
-) -> Client:
+def _gcs(place: _Place, values: Mapping[str, str] | None) -> Client:
     config: GCSConfig = {}
     if values is not None:
         config["service_account_key"] = _required(values, "gcs", "gcs.json")
-    if options.endpoint:
-        config["base_url"] = options.endpoint
+    if place.options.endpoint:
+        config["base_url"] = place.options.endpoint
     return GCSStore(
-        bucket,
-        prefix=prefix,
+        place.bucket,
+        prefix=place.prefix,
         config=config,
-        client_options=_client_options(options.endpoint, values),
-        retry_config=_retries(options),
+        client_options=_client_options(place.options.endpoint, place.ca),
+        retry_config=_retries(place.options),
     )
 
 
-def _azure(
-    container: str, prefix: str | None, options: StorageOptions, values: Mapping[str, str] | None
-) -> Client:
+def _azure(place: _Place, values: Mapping[str, str] | None) -> Client:
     config: AzureConfig = {}
     if values is not None:
         config["account_name"] = _required(values, "azureAccount", "azureAccount")
@@ -86,14 +97,14 @@ def _azure(
         config["sas_key" if secret == "sas" else "account_key"] = _required(
             values, secret, "azureKey (or sas)"
         )
-    if options.endpoint:
-        config["endpoint"] = options.endpoint
+    if place.options.endpoint:
+        config["endpoint"] = place.options.endpoint
     return AzureStore(
-        container,
-        prefix=prefix,
+        place.bucket,
+        prefix=place.prefix,
         config=config,
-        client_options=_client_options(options.endpoint, values),
-        retry_config=_retries(options),
+        client_options=_client_options(place.options.endpoint, place.ca),
+        retry_config=_retries(place.options),
     )
 
 
@@ -120,13 +131,13 @@ def _retries(options: StorageOptions) -> "RetryConfig":
     }
 
 
-def _client_options(endpoint: str | None, values: Mapping[str, str] | None) -> "ClientConfig":
+def _client_options(endpoint: str | None, ca: str | None) -> "ClientConfig":
     # No limit on a whole request: a checkpoint over a slow link takes its time. A stalled one is noticed.
     options: ClientConfig = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "2h"}
     if endpoint and endpoint.startswith("http://"):
         options["allow_http"] = True
-    if values and "ca" in values:
-        options["root_certificate"] = values["ca"]
+    if ca:
+        options["root_certificate"] = ca
     return options
 
 

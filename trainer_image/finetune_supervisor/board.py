@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from finetune_api.errors import FineTuneError
 from finetune_api.events import Event, Progress, TickEvent, TrainerReport
 from finetune_supervisor import progress, report
 from finetune_supervisor.messages import Outcome, Start, Verdict
@@ -25,12 +26,20 @@ class Board:
         self._view = View(Progress())
         self._verdict: Verdict | None = None
         self._order: Start | None = None
+        self._wait: FineTuneError | None = None
         self._write()
 
     def introduce(self, workers: int, stages: Sequence[tuple[str, int]]) -> None:
         """The job is known; `stages` are names and epochs."""
         name, epochs = stages[0]
         self._show(workers=workers, num_stages=len(stages), stage_name=name, epochs=epochs)
+
+    def waits_for(self, problem: FineTuneError | None) -> None:
+        """Nothing can start before this is repaired, and it may be soon; None: it is."""
+        if str(problem) != str(self._wait):
+            self._wait = problem
+            log.info("waiting: %s", problem or "no more")
+            self._write()
 
     def started(self, order: Start) -> None:
         """A training process is being forked."""
@@ -83,7 +92,7 @@ class Board:
 
     def _report(self) -> TrainerReport:
         shown = self._view.progress
-        return report.over(shown, self._verdict) if self._verdict else report.running(shown)
+        return report.over(shown, self._verdict) if self._verdict else report.running(shown, self._wait)
 
     def _write(self) -> None:
         self._file.write(self._report())

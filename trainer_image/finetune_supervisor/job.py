@@ -41,5 +41,5 @@ def read(path: Path) -> Job:
         raise BadConfiguration(
             "BadJobFile", f"{path} cannot be read: {error}", "the job.json of a job"
         ) from error
-    resolved = schedule.resolve(yaml_loader.parse_job(file.job, str(path)))
+    resolved = schedule.resolve(yaml_loader.parse_job(file.job, str(path)), cluster=True)
     return Job(file=file, digest=hashlib.sha256(data).hexdigest(), resolved=resolved)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from finetune_api.contract import ExitCode
 from finetune_api.errors import FineTuneError, TryAgain
-from finetune_supervisor import job, processes
+from finetune_supervisor import credentials, job, processes
 from finetune_supervisor.board import Board
 from finetune_supervisor.chief import Chief
 from finetune_supervisor.messages import Finish, Hello, Order, Verdict
@@ -34,6 +34,9 @@ async def serve(settings: Settings, zygote: Sequence[str], board: Board, heed: H
     board.introduce(resolved.workers, [(stage.name, stage.epochs) for stage in resolved.stages])
     where = places(settings, described.file.name, resolved.workers)
     setup = Setup(settings, where, described, zygote)
+    stopped = asyncio.Event()
+    heed(stopped.set)
+    await credentials.arrive(settings, described, stopped, board.waits_for)
     return await (_lead if settings.index == 0 else _follow)(setup, board, heed)
 
 

@@ -5,20 +5,23 @@ import os
 from pathlib import Path
 
 from finetune_api.contract import TERMINATION_LIMIT
+from finetune_api.errors import FineTuneError
 from finetune_api.events import Progress, TrainerReport
 from finetune_supervisor.messages import Verdict
 
 ELLIPSIS = " … "
 
 
-def running(progress: Progress) -> TrainerReport:
-    """The report while the run goes on."""
+def running(progress: Progress, wait: FineTuneError | None = None) -> TrainerReport:
+    """The report while the run goes on, or waits for something: a reason without an exit code."""
     return TrainerReport(
         generation=progress.generation,
         phase=progress.phase,
         stage=progress.stage,
         stage_name=progress.stage_name,
         step=progress.global_step,
+        reason=wait.reason if wait else None,
+        message=str(wait) if wait else None,
     )
 
 

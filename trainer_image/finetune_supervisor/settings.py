@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune_api.contract import HTTP_PORT, RENDEZVOUS_PORT, TENSORFLOW_PORT, Env
+from finetune_api import names
+from finetune_api.contract import HTTP_PORT, RENDEZVOUS_PORT, TENSORFLOW_PORT, TERMINATION_FILE, Env
 from finetune_api.errors import BadConfiguration
-
-TERMINATION_FILE = "/dev/termination-log"
-"""Where Kubernetes reads a container's termination message from unless the pod says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,10 @@ class Settings:
     scratch: Path
     termination: Path
     credentials: Path | None
+    secret: str | None
+    """Name of the secret that the credentials come from, where there is one."""
+    ca: str | None
+    """Name of the ConfigMap that their ca.crt comes from, where there is one."""
     threads: int
     """0: TensorFlow decides."""
 
@@ -63,6 +65,8 @@ class Settings:
             scratch=Path(_required(environment, Env.SCRATCH)),
             termination=termination_file(environment),
             credentials=Path(credentials) if credentials else None,
+            secret=environment.get(Env.SECRET) or None,
+            ca=environment.get(Env.CA) or None,
             threads=_number(environment, Env.THREADS),
         )
 
@@ -82,15 +86,13 @@ def places(settings: Settings, name: str, workers: int) -> Places:
     """
     if settings.index >= workers:
         raise _bad(Env.INDEX, str(settings.index), f"a number below spec.workers ({workers})")
-    service = f"ft-{name}"
-    tensorflow = settings.addresses or tuple(
-        Address(f"{service}-{index}.{service}", TENSORFLOW_PORT) for index in range(workers)
-    )
+    hosts = [names.worker_host(names.object_name(name, workers), index) for index in range(workers)]
+    tensorflow = settings.addresses or tuple(Address(host, TENSORFLOW_PORT) for host in hosts)
     if len(tensorflow) != workers:
         raise _bad(Env.ADDRESSES, f"{len(tensorflow)} addresses", f"{workers} addresses, one per worker")
     if workers > 1 and not settings.token:
         raise _bad(Env.TOKEN, "", "the random token that all workers of the job share")
-    return Places(tensorflow, settings.rendezvous or Address(f"{service}-0.{service}", RENDEZVOUS_PORT))
+    return Places(tensorflow, settings.rendezvous or Address(hosts[0], RENDEZVOUS_PORT))
 
 
 def termination_file(environment: Mapping[str, str]) -> Path:

@@ -55,9 +55,10 @@ async def supervise(settings: Settings, report_file: ReportFile, zygote: Sequenc
     return verdict.code
 
 
-async def _served(settings: Settings, board: Board) -> asyncio.Server:
+def pages(board: Board) -> dict[str, Page]:
+    """What the supervisor's HTTP server shows."""
     ok = Page("text/plain", lambda: b"ok\n")
-    pages = {
+    return {
         "/metrics": Page("text/plain; version=0.0.4", board.metrics),
         "/progress": Page(
             "application/json", lambda: board.progress().model_dump_json(by_alias=True).encode()
@@ -65,8 +66,11 @@ async def _served(settings: Settings, board: Board) -> asyncio.Server:
         "/healthz": ok,
         "/ready": ok,
     }
+
+
+async def _served(settings: Settings, board: Board) -> asyncio.Server:
     try:
-        return await http_server.serve(settings.http, pages)
+        return await http_server.serve(settings.http, pages(board))
     except OSError as error:
         raise TryAgain(
             "PortTaken", f"cannot listen on {settings.http}: {error.strerror or error}", "a free port"

@@ -72,6 +72,6 @@ def open_run(request: TrainRequest, channel: Channel) -> RunContext:
             f"version {CONTRACT_VERSION}",
             "use a trainer image of the operator's own version",
         )
-    job = schedule.resolve(FineTuneJob.model_validate(job_file.job))
+    job = schedule.resolve(FineTuneJob.model_validate(job_file.job), cluster=True)
     job = job.model_copy(update={"smoke_steps": job_file.smoke_steps})
     return RunContext(request, channel, job, job_file)

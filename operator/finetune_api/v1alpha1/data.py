@@ -9,12 +9,13 @@ from finetune_api.v1alpha1.fields import Fraction, ObjectName, OpenFraction, Pre
 from finetune_api.v1alpha1.schema import Model, exactly_one, reachable_by_pods
 
 MAX_VIEWS = 64
+_VIEWS = f"must be a number from 1 to {MAX_VIEWS}, or PerEpoch"
 
 
 def _views(value: object, _: object) -> int | Literal["PerEpoch"]:
     if value == "PerEpoch" or (type(value) is int and 1 <= value <= MAX_VIEWS):
         return value
-    raise PydanticCustomError("views", f"must be a number from 1 to {MAX_VIEWS}, or PerEpoch")
+    raise PydanticCustomError("views", _VIEWS)
 
 
 Views = Annotated[
@@ -27,7 +28,9 @@ Views = Annotated[
             "minimum": 1,
             "maximum": MAX_VIEWS,
             "maxLength": 8,
-            "pattern": "^PerEpoch$",
+            "x-kubernetes-validations": [
+                {"rule": "type(self) == int || self == 'PerEpoch'", "message": _VIEWS}
+            ],
         }
     ),
 ]

@@ -4,12 +4,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from finetune_api.v1alpha1 import backbone_rules
 from finetune_api.v1alpha1.data import DataSpec
-from finetune_api.v1alpha1.fields import Name, ObjectName, Seconds, Text, Word
+from finetune_api.v1alpha1.fields import (
+    Controller,
+    Image,
+    LabelValue,
+    MetadataKey,
+    Name,
+    ObjectName,
+    Seconds,
+    Text,
+)
 from finetune_api.v1alpha1.model import ModelSpec
 from finetune_api.v1alpha1.output import Checkpoint, FeatureCache, Output, Storage
-from finetune_api.v1alpha1.runtime import EnvVar, Placement, Resources, Scheduling
-from finetune_api.v1alpha1.schema import Model, Rule, keyed_by
+from finetune_api.v1alpha1.runtime import Environment, Placement, Resources, Scheduling
+from finetune_api.v1alpha1.schema import Model, Rule
 from finetune_api.v1alpha1.stages import MAX_STAGES, Stage
 from finetune_api.v1alpha1.status import FineTuneJobStatus
 
@@ -67,11 +77,11 @@ class FineTuneJobSpec(Model):
     xla: bool = False
     """Compile training steps with XLA; for GPUs. Default false."""
     schedule: Preset | None = None
-    """Ready-made stages, instead of stages. LinearProbeThenFineTune solves the head, then trains the top two
+    """Ready-made stages, used where stages is absent. LinearProbeThenFineTune solves the head, then trains the top two
     blocks. Gradual solves the head, then trains 1, 2 and 4 blocks at falling rates. HeadOnly solves the head.
     Default LinearProbeThenFineTune."""
     stages: Annotated[list[Stage], _STAGES] | None = None
-    """The schedule, one stage after the other, instead of a ready-made one."""
+    """The schedule, one stage after the other; wins over a ready-made one."""
     feature_cache: FeatureCache = FeatureCache()
     """Outputs of frozen layers, kept on local disk."""
     checkpoint: Checkpoint = Checkpoint()
@@ -80,9 +90,9 @@ class FineTuneJobSpec(Model):
     """Where the model goes. Required."""
     storage: Storage = Storage()
     """How object storage is reached."""
-    image: Word | None = None
+    image: Image | None = None
     """Container image of the workers. Default: the operator's, for CPU or GPU by the limits."""
-    env: list[EnvVar] = Field(default=[], max_length=32, json_schema_extra=keyed_by("name"))
+    env: Environment = Field(default=[])
     """Variables for the training processes."""
     service_account_name: ObjectName | None = None
     """ServiceAccount of the job's namespace, for workload identity. Default: default."""
@@ -94,7 +104,7 @@ class FineTuneJobSpec(Model):
     """Who decides when the workers may start."""
     suspend: bool = False
     """Stop, keep everything, free the pods; false goes on from the last step. May change. Default false."""
-    managed_by: Word | None = None
+    managed_by: Controller | None = None
     """Another controller that takes care of this job; this operator then leaves it alone."""
     active_deadline_seconds: Seconds | None = None
     """Longest time the job may be active, suspension apart. May change. Default: no limit."""
@@ -116,12 +126,6 @@ class FineTuneJobSpec(Model):
             lambda s: s.global_batch_size % s.workers == 0,
             "self.globalBatchSize % self.workers == 0",
             "globalBatchSize",
-        ),
-        Rule(
-            "schedule and stages are two ways to say the same: remove one of them",
-            lambda s: s.schedule is None or s.stages is None,
-            "!has(self.schedule) || !has(self.stages)",
-            "schedule",
         ),
         Rule(
             "two stages have the same name: give each its own",
@@ -151,6 +155,7 @@ class FineTuneJobSpec(Model):
             " || !self.stages.exists(s, has(s.optimizer) && s.optimizer.name == 'LBFGS')",
             "stages",
         ),
+        *backbone_rules.OF_SPEC,
     )
 
 
@@ -162,10 +167,12 @@ class Metadata(Model):
     Required."""
     namespace: Name = "default"
     """Namespace of the job; locally only a folder of the results. Default: default."""
-    labels: dict[str, str] = Field(default={})
+    labels: dict[MetadataKey, LabelValue] = Field(default={})
     """Labels to select by."""
     annotations: dict[str, str] = Field(default={})
     """Notes for programs."""
+    generate_name: Text = ""
+    """Beginning of a name that the API server completed."""
     uid: Text = ""
     """Set by the API server."""
     resource_version: Text = ""

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from finetune_api import backbones
+from finetune_api.v1alpha1 import backbone_rules
 from finetune_api.v1alpha1.fields import Sha256, Weights
-from finetune_api.v1alpha1.schema import Model, Rule
+from finetune_api.v1alpha1.schema import Model, Rule, in_object_store
 
 
 def _list_backbones(schema: dict[str, Any]) -> None:
@@ -58,4 +59,6 @@ class ModelSpec(Model):
             "(self.weights in ['imagenet', 'none']) == !has(self.weightsSha256)",
             "weightsSha256",
         ),
+        in_object_store("weights", "imagenet", "none"),
+        *backbone_rules.OF_MODEL,
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from finetune_api.v1alpha1.fields import Duration, Fraction, LabelValue, ObjectName, Quantity, Uri, Url, Word
-from finetune_api.v1alpha1.schema import Model, Rule, reachable_by_pods
+from finetune_api.v1alpha1.schema import Model, Rule, in_object_store, reachable_by_pods
 
 
 class FeatureCache(Model):
@@ -31,6 +31,8 @@ class Checkpoint(Model):
     warm_start_from: Uri | None = None
     """Checkpoint or published model of an earlier job to start from."""
 
+    rules = (in_object_store("warmStartFrom"),)
+
 
 class ModelFormat(Model):
     """One form of the finished model."""
@@ -51,7 +53,7 @@ class ModelFormat(Model):
             "quantization",
         ),
         Rule(
-            "Features, and only Features, needs a layer",
+            "kind Features needs a layer, whose output it gives; other kinds have none",
             lambda f: (f.layer is not None) == (f.kind == "Features"),
             "has(self.layer) == (self.kind == 'Features')",
             "layer",

@@ -5,14 +5,16 @@ A `Rule` is written once and holds twice: as a check in Python and as CEL in the
 
 import re
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Self
+from functools import cache
+from typing import Any, ClassVar, NamedTuple, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 
+@cache
 def field_name(name: str) -> str:
     """A field as YAML spells it: image_size -> imageSize, model_uri -> modelURI, like Kubernetes' own
     fields."""
@@ -25,7 +27,8 @@ class Rule(NamedTuple):
     message: str
     """What is expected and how to get there, for people."""
     holds: Callable[[Any], bool] | None
-    """Whether a model obeys. None: a rule of clusters only, where a laptop knows better."""
+    """Whether a model obeys. None: a rule of clusters only, or one of `schedule.resolve`, which has more
+    words for it."""
     cel: str | None
     """The same for the API server. None: it checks this in another way."""
     field: str = ""
@@ -66,8 +69,9 @@ class Model(BaseModel):
         """A field that is null is absent and gets its default, as in the API server."""
         if not isinstance(data, dict):
             return data
-        known = {name for field in cls.model_fields for name in (field, field_name(field))}
-        return {key: value for key, value in data.items() if value is not None or key not in known}
+        known, maps = _known(cls)
+        present = {key: value for key, value in data.items() if value is not None or key not in known}
+        return present | {key: _without_nulls(present[key]) for key in maps & present.keys()}
 
     @model_validator(mode="after")
     def _obey_rules(self) -> Self:
@@ -77,9 +81,40 @@ class Model(BaseModel):
         return self
 
 
+@cache
+def _known(model: type[BaseModel]) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of the fields, in Python and as written in YAML; and those whose keys are the user's own."""
+    fields = model.model_fields.items()
+    names = {name for field, _ in fields for name in (field, field_name(field))}
+    maps = {field_name(name) for name, field in fields if get_origin(field.annotation) is dict}
+    return frozenset(names), frozenset(maps)
+
+
+def _without_nulls(value: Any) -> Any:
+    return (
+        {key: inner for key, inner in value.items() if inner is not None}
+        if isinstance(value, dict)
+        else value
+    )
+
+
 def keyed_by(field: str) -> JsonDict:
     """Schema of a list whose items have a unique `field`: the API server refuses a second one."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [field]}
+
+
+def unique_by(field: str) -> AfterValidator:
+    """The same for Python."""
+
+    def check(items: list[Any]) -> list[Any]:
+        keys = [getattr(item, field) for item in items]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            message = f"two have the {field} {twice}: remove one"
+            raise PydanticCustomError("duplicate", "{message}", {"message": message})
+        return items
+
+    return AfterValidator(check)
 
 
 def exactly_one(*fields: str) -> Rule:
@@ -97,11 +132,22 @@ def reachable_by_pods(field: str) -> Rule:
     """The rule of clusters that a URI is an object store's, or a path inside `volumeClaimName`."""
     uri = f"self.{field}"
     return Rule(
-        "is a path: on a cluster name an object store (s3:// gs:// az://), or set volumeClaimName and a path"
-        " inside it; never with '..'",
+        "is a path, which pods cannot reach: name an object store (s3:// gs:// az://), or set volumeClaimName"
+        " and a path inside it, without '..'",
         None,
         f"!has({uri}) || (!('..' in {uri}.split('/')) && ({uri}.matches('^(s3|gs|az)://')"
         f" || (has(self.volumeClaimName) && !{uri}.contains('://'))))",
+        field,
+    )
+
+
+def in_object_store(field: str, *names: str) -> Rule:
+    """The rule of clusters that a URI is an object store's, or one of the `names` that are no URI."""
+    uri = f"self.{field}"
+    return Rule(
+        "is a path, which pods cannot reach: put the file into an object store (s3:// gs:// az://)",
+        None,
+        f"!has({uri}) || {uri} in {list(names)} || {uri}.matches('^(s3|gs|az)://')",
         field,
     )
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, Field, StringConstraints
 
 from finetune_api.v1alpha1.fields import Count, Name, Text, Word
 from finetune_api.v1alpha1.schema import Model, Rule, keyed_by
@@ -28,26 +28,29 @@ Number = Annotated[
     str, StringConstraints(min_length=1, max_length=32, pattern=r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$")
 ]
 """A number that is not whole, as text."""
-Time = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 64})]
+# A pattern, as the API server takes any list for a string of format date-time.
+_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[-+][0-9]{2}:[0-9]{2})$"
+Time = Annotated[str, StringConstraints(max_length=64, pattern=_TIME)]
 """A moment as RFC 3339: 2026-11-22T15:04:05Z."""
 Column = Annotated[str, StringConstraints(max_length=253)]
+Shown = Annotated[Column, AfterValidator(lambda text: text or "-")]
 Uri = Annotated[str, StringConstraints(max_length=1024)]
 
 
 class Summary(Model):
-    """Ready-made text for the columns of `kubectl get`."""
+    """Ready-made text for the columns of `kubectl get`; a dash where there is nothing to show."""
 
-    stage: Column = ""
+    stage: Shown = "-"
     """Such as 2/2 finetune."""
-    epoch: Column = ""
+    epoch: Shown = "-"
     """Such as 4/10."""
-    progress: Column = ""
+    progress: Column = "0%"
     """Such as 61%."""
-    eta: Column = ""
+    eta: Shown = "-"
     """Time left, such as 14m."""
-    best: Column = ""
-    """Such as val_accuracy=0.9431."""
-    workers: Column = ""
+    best: Shown = "-"
+    """Such as val_acc=0.943; in full in bestMetric."""
+    workers: Shown = "-"
     """Ready and wanted, such as 4/4."""
     gpus: Column = ""
     """Workers times GPUs, such as 2x1."""
@@ -139,6 +142,10 @@ class Accounting(Model):
     """GPUs times seconds held."""
     goodput: Number | None = None
     """Share of the held time that went into steps that counted."""
+    active_seconds: Count | None = None
+    """Seconds that the workers were let run, over all finished periods between suspensions."""
+    active_since: Time | None = None
+    """Begin of the period that is not finished."""
 
 
 class Artifacts(Model):
@@ -224,7 +231,7 @@ class FineTuneJobStatus(Model):
     best_metric: MetricValue | None = None
     """Best figure of all stages."""
     workers: WorkersStatus = WorkersStatus()
-    """The gang."""
+    """How many workers are wanted and up, and how often they began anew."""
     checkpoint: CheckpointStatus | None = None
     """The newest whole checkpoint."""
     accounting: Accounting | None = None

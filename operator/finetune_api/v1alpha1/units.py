@@ -20,7 +20,7 @@ def parse_quantity(text: str) -> int:
     """
     found = re.fullmatch(r"([0-9.]+)([a-zA-Z]*)", text) if re.fullmatch(QUANTITY, text) else None
     if found is None:
-        raise ValueError(f"'{text}' is not an amount such as 512, 20Gi or 1.5G")
+        raise ValueError(f"{text!r} is not an amount such as 512, 20Gi or 1.5G")
     amount = Decimal(found[1]) * _SCALES[found[2]]
     return int(amount.to_integral_value(rounding="ROUND_CEILING"))
 
@@ -34,5 +34,5 @@ def parse_duration(text: str) -> float:
     parts = re.findall(r"([0-9.]+)(ms|s|m|h)", text) if re.fullmatch(DURATION, text) else []
     seconds = sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
     if seconds <= 0:
-        raise ValueError(f"'{text}' is not a time such as 90s, 10m or 1h30m")
+        raise ValueError(f"{text!r} is not a time such as 90s, 10m or 1h30m")
     return seconds

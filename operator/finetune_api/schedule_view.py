@@ -2,7 +2,7 @@
 
 from finetune_api import backbones
 from finetune_api.plan import ResolvedJob, ResolvedStage
-from finetune_cli.view import StageFacts
+from finetune_api.reported import StageFacts
 
 
 def stage_facts(resolved: ResolvedJob, stage: ResolvedStage, num_classes: int | None) -> StageFacts:

@@ -1,0 +1,4 @@
+"""The controller: FineTuneJobs in, Kubernetes objects and status out.
+
+Gather once (I/O), decide (pure), write once (I/O).
+"""
