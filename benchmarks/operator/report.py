@@ -1,6 +1,6 @@
 """From runs to the figures that are reported, as JSON and as Markdown. Pure."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -183,7 +183,7 @@ def _peer() -> Iterator[Row]:
         yield [_name(one.limits, one.jobs), *map(_number, (*figures, one.writes, one.all_writes))]
 
 
-def _table(columns: Row, rows: Iterator[Row] | map[Row]) -> str:
+def _table(columns: Row, rows: Iterable[Row]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

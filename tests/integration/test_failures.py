@@ -1,6 +1,5 @@
 """Losses that heal and failures that end a job, each with its reason. Lost pods are replaced after a second here."""
 
-import time
 from typing import Any
 
 import fake_nodes
@@ -8,7 +7,6 @@ import node_pools
 import operated
 from cluster_jobs import PUBLISHED, Cluster, ClusterJob, report
 from cluster_view import Body
-from fake_trainers import FakeTrainers
 from stories import Stories
 
 story = Stories("cluster")

@@ -161,6 +161,7 @@ def test_ttl_and_resume_are_as_prompt_as_tfjobs(cluster: Cluster) -> None:
     job.change(suspend=True)
     job.until_phase("Suspended")
     print(f"suspend: {since(asked):.2f} s")
+    job.until(lambda: not job.pods(), "end of the pods")
     asked = time.monotonic()
     job.change(suspend=False)
     job.until(lambda: job.phase not in ("Suspended", ""), "resume")

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from api_client import wait_until
-from api_proxy import ApiProxy, Crash, Exchange
+from api_proxy import ApiProxy
 from cluster_jobs import Cluster, ClusterJob, report
 from fault_rig import Rig
+from proxy_faults import Crash, Exchange
 from stories import Stories
 
 story = Stories("rig")

@@ -173,6 +173,10 @@ def test_whatever_happens_the_operator_comes_to_rest_and_ends_stay(data):
 
 def _check(cluster, before):
     after = cluster.status
+    if before.conditions and not after.conditions:
+        # Somebody wiped the status while the Job's last words are waited for: it comes back with the end.
+        cluster.after(200)
+        after = cluster.status
     if before.phase in FINAL:
         assert after.phase == before.phase, "an end is final"
         assert after.model_copy(update=_stamps(before)) == before

@@ -9,63 +9,16 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from cluster_view import Door
-from http_messages import LIMIT, Request, answer, body_of, read_head, read_request
+from http_messages import LIMIT, Request, body_of, read_head, read_request
+from proxy_faults import NOT_COUNTED, WRITES, Crash, Exchange, Refusal, reset, turn_down
 from proxy_hub import ProxyHub
 from watch_streams import WatchStream
-
-WRITES = ("POST", "PUT", "PATCH", "DELETE")
-NOT_COUNTED = ("/apis/coordination.k8s.io/", "/apis/authorization.k8s.io/", "/apis/authentication.k8s.io/")
-
-
-@dataclass
-class Exchange:
-    """One request and how it ended."""
-
-    method: str
-    target: str
-    started: float
-    """Of `time.monotonic`."""
-    number: int = 0
-    """Its place among the counted writes, from 1; 0 for one that is not counted."""
-    served: int = 0
-    """What the API server answered; 0 for a request that it did not answer, or never got."""
-    code: int = 0
-    """What the client was answered; 0 without an answer."""
-    ended: float = 0.0
-    body: bytes = b""
-
-    @property
-    def path(self) -> str:
-        return self.target.partition("?")[0]
-
-
-@dataclass(frozen=True)
-class Crash:
-    """What happens at the `number`-th counted write (1, 2, …)."""
-
-    number: int
-    when: Literal["before", "after", "lost", "frozen"]
-    """Killed before it is forwarded, or after it is served; or served, the answer lost, and the client lives; or the
-    client is stopped (SIGSTOP) with the request on its way, which arrives when it is woken by `wake`."""
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """The same answer to every request that `concerns` picks, instead of forwarding it."""
-
-    code: int
-    reason: str
-    retry_after: int | None = None
-    concerns: Callable[[Request], bool] = lambda _: True
 
 
 @dataclass(eq=False)
@@ -86,7 +39,8 @@ class ApiProxy:
     last_write: float = field(default_factory=time.monotonic)
     """When the newest counted write came in, of `time.monotonic`; the start before the first."""
     _writes: int = 0
-    _clients: "set[asyncio.StreamWriter]" = field(default_factory=set)
+    _clients: "dict[asyncio.StreamWriter, asyncio.Task[None] | None]" = field(default_factory=dict)
+    """Connections, and who serves them: nobody else holds on to a task whose client is gone."""
     _half_open: "set[asyncio.StreamWriter]" = field(default_factory=set)
     _held: bool = False
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -140,17 +94,13 @@ class ApiProxy:
         """The connections of now carry nothing any more and nobody is told; new ones work."""
 
         async def silence() -> None:
-            self._half_open |= self._clients
+            self._half_open |= self._clients.keys()
 
         self.hub.call(silence())
 
     def hold_watches(self) -> None:
         """No event gets through from now on."""
         self.hub.call(self._each_watch(WatchStream.hold, held=True))
-
-    def release_watches(self) -> None:
-        """What was held back arrives, and later events as they come."""
-        self.hub.call(self._each_watch(WatchStream.release, held=False))
 
     def fail_watches(self, code: int, reason: str) -> int:
         """End every watch of now with an ERROR frame; events held back are lost. The number of watches."""
@@ -178,11 +128,11 @@ class ApiProxy:
             act(watch)
 
     def _reset_all(self) -> None:
-        for writer in set(self._clients):
+        for writer in list(self._clients):
             reset(writer)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._clients.add(writer)
+        self._clients[writer] = asyncio.current_task()
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while (request := await read_request(reader)) and await self._answer(request, reader, writer):
@@ -190,7 +140,7 @@ class ApiProxy:
                 if writer in self._half_open:
                     await reader.read()
         finally:
-            self._clients.discard(writer)
+            self._clients.pop(writer)
             self._half_open.discard(writer)
             writer.close()
 
@@ -208,7 +158,7 @@ class ApiProxy:
             await self._freeze()
             crash = None
         if self.refusal and self.refusal.concerns(request):
-            return await _refuse(self.refusal, exchange, writer)
+            return await turn_down(self.refusal, exchange, writer)
         if request.watches:
             return await self._watch(request, exchange, reader, writer)
         head, body = await self._forward(request, exchange)
@@ -285,18 +235,3 @@ class ApiProxy:
             upstream.writer.transport.abort()
             exchange.ended = time.monotonic()
         return False
-
-
-async def _refuse(refusal: Refusal, exchange: Exchange, writer: asyncio.StreamWriter) -> bool:
-    exchange.code, exchange.ended = refusal.code, time.monotonic()
-    writer.write(answer(refusal.code, refusal.reason, "refused by a test", refusal.retry_after))
-    await writer.drain()
-    return True
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    """End a connection with RST: the other side learns at once, with nothing flushed."""
-    with contextlib.suppress(OSError, AttributeError):
-        linger = struct.pack("ii", 1, 0)
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    writer.transport.abort()

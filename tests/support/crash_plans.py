@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from api_proxy import ApiProxy, Crash, Exchange
+from api_proxy import ApiProxy
 from cluster_jobs import Cluster, ClusterJob
 from cluster_view import ClusterView
 from end_states import State, differences, end_state, objects_ever
 from fault_rig import NO_LEASE, Rig
+from proxy_faults import Crash, Exchange
 from workloads import WITHIN, Workload
 
 HURRIED = {**NO_LEASE, "deadNodes": False, "timings": {"reportWaitSeconds": 2.0}}

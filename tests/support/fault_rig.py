@@ -85,6 +85,6 @@ def rig() -> Iterator[Rig]:
 
 @pytest.fixture(scope="module")
 def breakable() -> Iterator[Rig]:
-    """One whose plane may be broken."""
-    with fault_rig() as made:
+    """One whose plane may be broken. Its nodes stay Ready meanwhile: kwok would not make their pods ready again."""
+    with fault_rig(Options(manager_flags=["--node-monitor-grace-period=1h"])) as made:
         yield made

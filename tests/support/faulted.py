@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from api_client import ApiError, wait_until
@@ -67,6 +68,18 @@ class Faulted:
         """The same as soon as the API server can write again, whether or not it says that it is ready."""
         wait_until(lambda: self._can_write(), BACK_WITHIN)
         self.change()
+
+    def until_acting(self, fault_ended: float, within: float = BACK_WITHIN) -> float:
+        """The operator has done its own part of it, which needs nobody else; seconds since the fault's end."""
+        acts: dict[str, Callable[[ClusterJob], object]] = {
+            "suspending": lambda job: job.job["spec"]["suspend"],
+            "new": lambda job: job.job,
+            "late": lambda job: job.job["spec"].get("activeDeadlineSeconds"),
+        }
+        for name, done in acts.items():
+            left = max(0.0, fault_ended + within - time.monotonic())
+            self.jobs[name].until(partial(done, self.jobs[name]), f"act on {name}", left)
+        return time.monotonic() - fault_ended
 
     def until_caught_up(self, fault_ended: float, within: float = BACK_WITHIN) -> float:
         """All of it is acted upon in time, by the same process and only once; seconds since the fault's end."""

@@ -30,10 +30,6 @@ class WatchStream:
         """Let nothing through."""
         self._open.clear()
 
-    def release(self) -> None:
-        """Let what was held through."""
-        self._open.set()
-
     def fail(self, code: int, reason: str) -> None:
         """End it between two events with an ERROR frame; what is held back is lost."""
         event = {"type": "ERROR", "object": failure(code, reason, "ended by a test")}
