@@ -6,12 +6,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import yaml
 
 from api_client import ApiError, wait_until
 from cluster_jobs import Cluster, ClusterJob
 from cluster_view import Body
-from fault_rig import CRD, Rig
+from fault_rig import CRD, Rig, fault_rig
 from finetune_api.contract import Label
 from operator_process import Operator
 from stories import Stories
@@ -195,18 +196,25 @@ def test_a_finalizer_of_somebody_else_keeps_a_deleted_job_and_nothing_else(rig: 
         assert len(_uids(scene, "jobs")) == 1
 
 
-@story.on("breakable")
-def test_jobs_from_before_the_rules_are_named_and_do_no_harm(breakable: Rig) -> None:
-    api, namespace = breakable.plane.api, breakable.plane.namespace()
+@pytest.fixture(scope="module")
+def lax() -> Iterator[Rig]:
+    """One whose rules for FineTuneJobs may be changed."""
+    with fault_rig() as made:
+        yield made
+
+
+@story.on("lax")
+def test_jobs_from_before_the_rules_are_named_and_do_no_harm(lax: Rig) -> None:
+    api, namespace = lax.plane.api, lax.plane.namespace()
     rules = yaml.safe_load(CRD.read_text())
-    lax = deepcopy(rules)
+    none = deepcopy(rules)
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    for version in lax["spec"]["versions"]:
+    for version in none["spec"]["versions"]:
         version["schema"]["openAPIV3Schema"]["properties"].update(spec=anything, status=anything)
         for rule in ("x-kubernetes-validations", "required"):
             version["schema"]["openAPIV3Schema"].pop(rule, None)
         version.pop("selectableFields", None)
-    api.apply("customresourcedefinitions", None, lax)
+    api.apply("customresourcedefinitions", None, none)
     bad: dict[str, Body] = {
         "no-spec": {},
         "empty": {"spec": {}},
@@ -215,20 +223,16 @@ def test_jobs_from_before_the_rules_are_named_and_do_no_harm(breakable: Rig) -> 
         "bad-status": {"spec": {}, "status": {"phase": 7, "conditions": "x", "jobUID": ["y"], "summary": 1}},
     }
     for name, body in bad.items():
-        wait_until(
-            lambda name=name, body=body: _store(breakable, namespace, {"metadata": {"name": name}, **body})
-        )
+        wait_until(lambda name=name, body=body: _store(lax, namespace, {"metadata": {"name": name}, **body}))
     api.apply("customresourcedefinitions", None, rules)
     wait_until(
-        lambda: not _store(breakable, namespace, {"metadata": {"name": "probe"}, "spec": {"colour": "green"}})
+        lambda: not _store(lax, namespace, {"metadata": {"name": "probe"}, "spec": {"colour": "green"}})
     )
-    with breakable.proxy() as proxy, breakable.start(namespace, proxy) as operator:
-        good = Cluster(breakable.plane, breakable.view, operator).job({"workers": 2}, "good", namespace)
+    with lax.proxy() as proxy, lax.start(namespace, proxy) as operator:
+        good = Cluster(lax.plane, lax.view, operator).job({"workers": 2}, "good", namespace)
         good.apply().until_phase("Running")
         for name in bad:
-            good.until(
-                lambda name=name: _named(breakable, namespace, name), f"name for what is wrong with {name}"
-            )
+            good.until(lambda name=name: _named(lax, namespace, name), f"name for what is wrong with {name}")
         good.publish()
         good.until_phase("Complete")
         proxy.until_at_rest(REST)

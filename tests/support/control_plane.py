@@ -109,7 +109,7 @@ class ControlPlane:
 
     def namespace(self, prefix: str = "test", labels: Mapping[str, str] | None = None) -> str:
         """A fresh namespace in which pods can be created, for example with labels of Pod Security."""
-        name = f"{prefix}-{secrets.token_hex(3)}"
+        name = f"{prefix}-{secrets.token_hex(5)}"
         self.api.create("namespaces", None, {"metadata": {"name": name, "labels": dict(labels or {})}})
         self.api.until("serviceaccounts", name, "default", bool)
         return name

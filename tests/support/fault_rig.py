@@ -81,10 +81,3 @@ def rig() -> Iterator[Rig]:
     """One for all tests that leave the plane itself as it is."""
     with fault_rig() as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def breakable() -> Iterator[Rig]:
-    """One whose plane may be broken. Its nodes stay Ready meanwhile: kwok would not make their pods ready again."""
-    with fault_rig(Options(manager_flags=["--node-monitor-grace-period=1h"])) as made:
-        yield made

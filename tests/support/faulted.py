@@ -144,3 +144,13 @@ def faulted(rig: Rig, config: Mapping[str, Any] = NO_LEASE) -> Iterator[Faulted]
             yield fault
         finally:
             fault.kill()
+
+
+def told(fault: str, seconds: float) -> None:
+    """The figure, for whoever reads the log."""
+    print(f"{fault}: caught up {seconds:.1f} s after its end")
+
+
+def over(seconds: float) -> None:
+    """A fault lasts."""
+    time.sleep(seconds)
