@@ -1,6 +1,7 @@
 """What TFJob v1.9.4 gets wrong on the same control plane, each as a test; and what it gets right, as a bar."""
 
 import time
+from datetime import datetime
 
 import fake_nodes
 import node_pools
@@ -20,11 +21,14 @@ def test_the_deadline_fires_although_nothing_else_happens(cluster: Cluster) -> N
     job = cluster.start({"activeDeadlineSeconds": 10})
     job.until_phase("Failed")
     made = cluster.view.history("jobs", job.namespace, job.object)
-    started = next(one.at for one in made if one.body.get("status", {}).get("startTime"))
-    ended = job.when(lambda status: status.get("phase") == "Failed")
-    print(f"deadline of 10 s: Failed after {ended - started:.1f} s")
-    # startTime has whole seconds, cut off.
-    assert 8.5 <= ended - started <= 15
+    started = next(
+        one.body["status"]["startTime"] for one in made if one.body.get("status", {}).get("startTime")
+    )
+    # The API's own times, of whole seconds: when a test sees something depends on how busy the machine is.
+    ended = datetime.fromisoformat(job.status["completionTime"])
+    after = (ended - datetime.fromisoformat(started)).total_seconds()
+    print(f"deadline of 10 s: Failed after {after:.0f} s")
+    assert 9 <= after <= 15
 
 
 @story
@@ -101,12 +105,11 @@ def test_running_is_shown_before_the_end_also_of_many_short_jobs(cluster: Cluste
     namespace = cluster.namespace()
     many = [cluster.job(name=f"short-{number}", namespace=namespace).apply() for number in range(12)]
     for job in many:
-        job.until_running()
+        job.until_phase("Running")
         job.publish()
     for job in many:
         job.until_phase("Complete")
-        assert {"Starting", "Running"} & set(job.phases)
-        assert job.phases[-1] == "Complete"
+        assert job.phases[-2:] == ["Running", "Complete"]
 
 
 @story
@@ -143,7 +146,7 @@ def test_objects_and_events_do_not_grow_with_the_workers(cluster: Cluster) -> No
         for workers in (1, 16)
     ]
     for job in jobs:
-        job.until_running()
+        job.until_phase("Running")
         job.publish()
         job.until_phase("Complete")
         job.until(lambda job=job: job.events("Completed"), "event about the end")
