@@ -87,11 +87,11 @@ def test_the_active_deadline_fires_by_itself(cluster: Cluster) -> None:
 
 @story
 def test_suspended_time_does_not_count_against_the_active_deadline(cluster: Cluster) -> None:
-    job = cluster.start({"activeDeadlineSeconds": 12})
+    job = cluster.start({"activeDeadlineSeconds": 20})
     job.change(suspend=True)
     suspended = job.until_phase("Suspended").when(lambda status: status.get("phase") == "Suspended")
-    # Twice the deadline passes in suspension, were it counted.
-    job.until(lambda: since(suspended) > 13 or job.phase != "Suspended", "time", within=20)
+    # The deadline passes in suspension, were it counted.
+    job.until(lambda: since(suspended) > 21 or job.phase != "Suspended", "time", within=30)
     assert job.phase == "Suspended"
     job.change(suspend=False)
     job.until_running()
@@ -133,7 +133,8 @@ def test_a_finished_job_is_deleted_with_everything_it_made_after_its_ttl(cluster
     assert last.deleted
     deleted = time.time() - since(last.at)
     ended = datetime.fromisoformat(last.body["status"]["completionTime"]).timestamp()
-    assert 3 <= deleted - ended <= 8
+    # Whole seconds, cut off, and so is the clock that the operator takes from the API server.
+    assert 2 <= deleted - ended <= 8
 
 
 @story
