@@ -9,6 +9,8 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 KIND = "FineTuneJob"
 
+GPU = "nvidia.com/gpu"
+"""Resource and taint of the devices that the trainer uses."""
 TENSORFLOW_PORT = 2222
 RENDEZVOUS_PORT = 2223
 HTTP_PORT = 9090

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
+from finetune_api import reported
 from finetune_api.contract import MANAGER
 from finetune_operator import api_paths
 from finetune_operator.api_errors import ApiError, Conflict, NotFound
@@ -150,4 +151,4 @@ def _about(resource: Resource) -> dict[str, str]:
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return reported.timestamp(datetime.now(UTC))

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cached_property
 
 from finetune_api import names
-from finetune_api.contract import ExitCode
+from finetune_api.contract import GPU, ExitCode
 from finetune_api.events import Progress, TrainerReport
 from finetune_api.v1alpha1 import Condition, FineTuneJobSpec, FineTuneJobStatus
 from finetune_operator import bodies, failures, sane, waiting
@@ -14,8 +14,6 @@ from finetune_operator.failures import Failure, Kind
 from finetune_operator.observed import JobView, Observed, PodView, Resource, Sample
 from finetune_operator.settings import Settings
 from finetune_operator.waiting import Waiting
-
-GPU = "nvidia.com/gpu"
 
 
 @dataclass(frozen=True)

@@ -141,15 +141,7 @@ def test_a_permanent_exit_just_before_the_publish_does_not_undo_it(cluster: Clus
 @story
 def test_supervisors_that_crash_six_times_fail_the_job(cluster: Cluster) -> None:
     job = cluster.start()
-    crashed = 0
-    while (
-        job.until(lambda: job.worker_runs(1) or job.phase == "Failed", "next worker 1, or the end")
-        is not True
-    ):
-        old = job.fate(1, 70)
-        job.until(lambda old=old: job.ended(old), "end of worker 1")
-        crashed += 1
-    assert crashed == 6
+    assert job.end_again_and_again(1, 70) == 6
     assert job.failure["worker"] == 1
     assert job.failure["exitCode"] == 70
     job.until(lambda: not job.running_pods(), "end of the other pods")

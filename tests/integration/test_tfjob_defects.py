@@ -42,15 +42,7 @@ def test_no_pod_runs_on_after_a_failure(cluster: Cluster) -> None:
 def test_a_worker_that_is_killed_again_and_again_fails_the_job(cluster: Cluster) -> None:
     """TFJob: 40 restarts in 90 s with backoffLimit 2 and exit 137, 288 writes, no end."""
     job = cluster.start()
-    killed = 0
-    while (
-        job.until(lambda: job.worker_runs(1) or job.phase == "Failed", "next worker 1, or the end")
-        is not True
-    ):
-        old = job.fate(1, 137)
-        job.until(lambda old=old: job.ended(old), "end of worker 1")
-        killed += 1
-    assert killed == 6
+    assert job.end_again_and_again(1, 137) == 6
     assert job.failure["exitCode"] == 137
 
 

@@ -251,6 +251,18 @@ class ClusterJob:
         """Nothing of it is left."""
         self.until(lambda: not self.left(), f"empty namespace, but {self.left()}", within)
 
+    def end_again_and_again(self, worker: int, code: int) -> int:
+        """How often a worker has to end with `code` until the job is Failed."""
+        ends = 0
+        while (
+            self.until(lambda: self.worker_runs(worker) or self.phase == "Failed", "next worker, or the end")
+            is not True
+        ):
+            old = self.fate(worker, code)
+            self.until(lambda old=old: self.ended(old), f"end of worker {worker}")  # type: ignore[misc]
+            ends += 1
+        return ends
+
     def when(self, true: Callable[[Body], bool]) -> float:
         """Monotonic time at which the status was first seen so."""
         return next(one.at for one in self.history if true(one.body.get("status", {})))

@@ -127,12 +127,6 @@ class Faulted:
         return ends[name]
 
 
-def _phases(job: ClusterJob) -> list[str]:
-    return [
-        pod["status"]["phase"] for pod in job.pods() if pod["metadata"]["name"].startswith(f"{job.object}-")
-    ]
-
-
 @contextmanager
 def faulted(rig: Rig, config: Mapping[str, Any] = NO_LEASE) -> Iterator[Faulted]:
     """An operator, with settings as shipped but for `config`, and jobs that run."""

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from actor import Fault
+from daemons import free_ports
 from finetune_api.contract import CONTRACT_VERSION, Env
 from finetune_api.events import Progress, TrainerReport
 from finetune_store.run_folder import RunFolder
@@ -32,15 +32,6 @@ def eventually(look: Callable[[], T | None], within: float = 30.0, what: str = "
         assert time.monotonic() < end, f"not within {within} s: {what or look}"
         time.sleep(0.01)
     return seen
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Which nodes workers go to, and how soon they leave one that does not answer."""
 
+from finetune_api.contract import GPU
 from finetune_operator.manifests.subject import Manifest, Subject
 
 NODE_LOST_SECONDS = 30
@@ -24,7 +25,7 @@ def tolerations(subject: Subject) -> list[Manifest]:
         for key in _LOST
         if not keys & {key, None}  # the shorter of two would count
     ]
-    gpus = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    gpus = {"key": GPU, "operator": "Exists", "effect": "NoSchedule"}
     return [*asked, *([gpus] if subject.has_gpus else []), *lost]
 
 
