@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from http import HTTPStatus
 
-from api_client import STRATEGIC_PATCH, Api, Body, has_condition
+from api_client import STRATEGIC_PATCH, Api, ApiError, Body, has_condition
 
-_LEASES = "kube-node-lease"
-_FOREIGN = "nobody"
+_LOST = "finetune.test/lost"
 
 
 def name(number: int) -> str:
@@ -27,45 +27,46 @@ def lose(api: Api, node: str) -> None:
     What a controller manager does 50 s after the last heart-beat happens at once: condition Ready=Unknown and
     pods not ready; the taints then follow from it within a second, and the eviction of pods that do not tolerate them.
     """
-    # kwok leaves a node alone while somebody else holds the node's lease.
-    api.patch("leases", _LEASES, node, {"spec": _lease(_FOREIGN)})
     now = _now()
+    # Each object carries the mark itself, so kwok knows of it before anything else that happens to the object.
+    api.patch("nodes", None, node, _marked(now))
     lost = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": now}
     lost["message"] = "Kubelet stopped posting node status."
-    api.patch("nodes", None, node, {"status": {"conditions": [lost]}}, "status", STRATEGIC_PATCH)
     not_ready = {"type": "Ready", "status": "False", "lastTransitionTime": now}
     for pod in _pods(api, node):
-        where = pod["metadata"]
-        change = {"status": {"conditions": [not_ready]}}
-        api.patch("pods", where["namespace"], where["name"], change, "status", STRATEGIC_PATCH)
+        _patch_pod(api, pod, _marked(now))
+        _patch_pod(api, pod, {"status": {"conditions": [not_ready]}}, "status")
+    api.patch("nodes", None, node, {"status": {"conditions": [lost]}}, "status", STRATEGIC_PATCH)
 
 
 def find(api: Api, node: str) -> None:
     """The machine is back; its kubelet takes care of the pods that it finds there."""
-    api.patch("leases", _LEASES, node, {"spec": _lease(name_of_kwok(api))})
-    touched = {"metadata": {"annotations": {"finetune.test/touched": _now()}}}
-    api.patch("nodes", None, node, touched)
+    api.patch("nodes", None, node, _marked(None))
     _wait_ready(api, node)
     for pod in _pods(api, node):
-        api.patch("pods", pod["metadata"]["namespace"], pod["metadata"]["name"], touched)
+        _patch_pod(api, pod, _marked(None))
 
 
-def name_of_kwok(api: Api) -> str:
-    """Who holds the leases of living nodes."""
-    holders = [str(lease["spec"]["holderIdentity"]) for lease in api.list("leases", _LEASES)]
-    return next(holder for holder in holders if holder != _FOREIGN)
+def _marked(since: str | None) -> Body:
+    """A change that takes an object away from kwok (kwok.yaml), or with None gives it back."""
+    return {"metadata": {"annotations": {_LOST: since}}}
+
+
+def _patch_pod(api: Api, pod: Body, change: Body, subresource: str = "") -> None:
+    """Without effect on a pod that another test has taken away meanwhile."""
+    try:
+        api.patch("pods", pod["metadata"]["namespace"], pod["metadata"]["name"], change, subresource, STRATEGIC_PATCH)
+    except ApiError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
 
 
 def _pods(api: Api, node: str) -> Sequence[Body]:
     return [pod for pod in api.list("pods") if pod["spec"].get("nodeName") == node]
 
 
-def _lease(holder: str) -> Body:
-    return {"holderIdentity": holder, "leaseDurationSeconds": 86400, "renewTime": _now("microseconds")}
-
-
-def _now(precision: str = "seconds") -> str:
-    return datetime.now(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _wait_ready(api: Api, node: str) -> None:
