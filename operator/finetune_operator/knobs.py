@@ -191,9 +191,9 @@ class WorkloadIdentity(Group):
 class Client(Group):
     """The operator as a client of the API server."""
 
-    qps: Annotated[float, Field(gt=0)] = 50.0
+    qps: Annotated[float, Field(gt=0)] = 200.0
     """Requests per second over a longer time."""
-    burst: Annotated[int, Field(ge=1)] = 100
+    burst: Annotated[int, Field(ge=1)] = 400
     """Requests at once."""
     timeout_seconds: Seconds = 30.0
     """Longest time for one request, watches apart."""

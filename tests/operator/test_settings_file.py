@@ -22,7 +22,7 @@ def test_without_a_file_everything_has_a_default() -> None:
         10,
         2,
     )
-    assert (settings.client.qps, settings.client.burst, settings.workers) == (50, 100, 16)
+    assert (settings.client.qps, settings.client.burst, settings.workers) == (200, 400, 16)
     assert settings.progress_interval_seconds == 15
     assert "169.254.169.254/32" in settings.network_policy.metadata_addresses
     assert not settings.gangs.kueue.enabled
