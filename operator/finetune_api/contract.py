@@ -40,6 +40,7 @@ class Env(StrEnum):
     CREDENTIALS = "FINETUNE_CREDENTIALS"  # folder with storage credentials, or unset
     SECRET = "FINETUNE_SECRET"  # name of the secret behind CREDENTIALS, for messages; unset without one
     CA = "FINETUNE_CA"  # name of the ConfigMap behind CREDENTIALS' ca.crt, for messages; unset without one
+    CLOSED = "FINETUNE_CLOSED_ADDRESSES"  # CIDRs, comma-separated, where no storage and no proxy may be; unset: none
     THREADS = "FINETUNE_THREADS"  # processor threads for this worker's TensorFlow
 
 

@@ -79,6 +79,8 @@ class PlanEvent(Model):
     steps_per_epoch: int
     global_batch_size: int
     trainable_parameters: list[int]
+    unfrozen_from: list[str | None]
+    """Lowest layer of the backbone that each stage trains; None for a head alone."""
 
 
 class ChunkEvent(Model):
@@ -287,6 +289,9 @@ class Progress(Model):
     tick: int = 0
     """done/total of the current phase, for phases that count something else than steps."""
     tick_total: int = 0
+    trainable_parameters: list[int] = Field(default_factory=list)
+    unfrozen_from: list[str | None] = Field(default_factory=list)
+    """These two as in the plan, stage by stage; empty before there is one."""
     checkpoint: str | None = None
     checkpoint_age_seconds: float | None = None
     epochs_log: list[EpochEvent] = Field(default_factory=list)

@@ -32,7 +32,6 @@ _UNBUILT: tuple[str, ...] = (
     "stages[].ema",
     "checkpoint.warmStartFrom",
     "output.volumeClaimName",
-    "output.keepVersions",
     "output.maxAccuracyDrop",
     "output.report",
 )
@@ -83,6 +82,17 @@ def overridden(job: FineTuneJob) -> list[str]:
     """Paths set in this job that another field takes the effect from, each with that field."""
     both = job.spec.schedule is not None and job.spec.stages is not None
     return ["spec.schedule: spec.stages wins"] if both else []
+
+
+def remark(path: str) -> str:
+    """What is to be said about the field at `path`, such as stages[].ema, to whoever may want to use it."""
+    if path in _UNBUILT:
+        return "Not built yet."
+    built = _BUILT_VALUES.get(path)
+    said = f"Built: {', '.join(map(str, built))}." if built else ""
+    if path in _UNBUILT_LOCALLY:
+        said = "On a cluster only: not built for one machine."
+    return "On a cluster only." if path in _CLUSTER_ONLY else said
 
 
 def _unbuilt_values(job: FineTuneJob) -> Iterator[str]:

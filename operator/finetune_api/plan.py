@@ -108,6 +108,8 @@ class ResolvedJob(Model):
     """Seconds."""
     checkpoint_keep: int
     checkpoint_retain: bool
+    keep_versions: int = 5
+    """Published versions that stay; missing in plans of earlier releases."""
     output_uri: str
     select: Literal["Best", "Last"]
     storage: ResolvedStorage
@@ -141,6 +143,7 @@ _NOT_OF_THE_RESULT = (
     "checkpoint_interval",
     "checkpoint_keep",
     "checkpoint_retain",
+    "keep_versions",
     "output_uri",
     "storage",
     "max_restarts",

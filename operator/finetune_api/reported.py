@@ -1,7 +1,7 @@
 """From what worker 0 reports to the resource's status: pure, the same for a local run and on a cluster."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil, isfinite
 from typing import Literal, NamedTuple
@@ -42,6 +42,8 @@ class StageFacts:
     """None until the number of classes is known."""
     trains: str
     """What is trained, such as: above block5b_add."""
+    unfrozen_from: str | None = None
+    """Lowest layer of the backbone that is trained; None for a head alone, and until the trainer has said."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def stage_status(row: StageRow) -> StageStatus:
         state=row.state,
         epochs=row.facts.epochs,
         trainable_params=row.facts.trainable_parameters,
+        unfrozen_from=row.facts.unfrozen_from,
         lr=f"{row.facts.learning_rate:g}" if row.facts.learning_rate else None,
         best=metric(row.best),
         seconds=round(row.seconds) if row.epochs_done else None,
@@ -239,13 +242,17 @@ def duration(seconds: float) -> str:
 
 def _stage_row(run: Reported, index: int, facts: StageFacts) -> StageRow:
     epochs = [event for event in run.epochs if event.stage == index]
-    return StageRow(
-        facts=facts,
-        state=_stage_state(run, index),
-        epochs_done=len(epochs),
-        best=best_epoch(epochs),
-        seconds=sum(event.seconds for event in epochs),
-    )
+    seconds = sum(event.seconds for event in epochs)
+    known = _planned(run.progress, index, facts)
+    return StageRow(known, _stage_state(run, index), len(epochs), best_epoch(epochs), seconds)
+
+
+def _planned(progress: Progress | None, index: int, facts: StageFacts) -> StageFacts:
+    """The facts, with what the trainer alone knows: it has the graph, and has counted the classes."""
+    if progress is None or index >= len(progress.unfrozen_from):
+        return facts
+    parameters = progress.trainable_parameters[index]
+    return replace(facts, trainable_parameters=parameters, unfrozen_from=progress.unfrozen_from[index])
 
 
 def _stage_state(run: Reported, index: int) -> StageState:

@@ -88,6 +88,7 @@ def _results(spec: FineTuneJobSpec) -> dict[str, object]:
         "checkpoint_interval": parse_duration(checkpoint.interval),
         "checkpoint_keep": checkpoint.keep,
         "checkpoint_retain": checkpoint.retain,
+        "keep_versions": output.keep_versions,
         "output_uri": output.uri,
         "select": output.select,
         "storage": {

@@ -29,6 +29,7 @@ from finetune_cli.summary import Written
 from finetune_cli.view import Ending, RunView
 from finetune_cli.watch import StopSignals, Watch
 from finetune_store.checkpoint_index import CheckpointIndex
+from finetune_store.publish import read_version
 from finetune_store.run_folder import RunFolder
 from finetune_store.storage import Store
 
@@ -67,6 +68,12 @@ def identify(prepared: Prepared, new_version: bool) -> Run:
     attempt = choose_attempt(lambda number: remote(number).published() is not None, new_version)
     name = run_id(resolved, attempt)
     return Run(prepared, name, LocalFolder(home() / f"{resolved.name}-{name}"), remote(attempt))
+
+
+def is_removed(run: Run) -> bool:
+    """Whether the version that this run has published is no longer there."""
+    published = run.remote.published()
+    return published is not None and read_version(run.remote, int(published["version"])) is None
 
 
 def published_uri(run: Run) -> str | None:

@@ -79,7 +79,8 @@ def _run(path: Path, flags: Flags) -> int:
     this = local_run.identify(prepared, flags.new_version)
     model = local_run.published_uri(this)
     if model is not None:
-        complaint.say(f"{this.resolved.name} is already complete: {model}")
+        since = " (removed since: newer versions have come)" if local_run.is_removed(this) else ""
+        complaint.say(f"{this.resolved.name} is already complete: {model}{since}")
         complaint.say("Nothing to do. --new-version trains it again.")
         return 0
     num_classes = preflight.check(prepared.resolved, this.remote)

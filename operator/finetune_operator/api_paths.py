@@ -39,11 +39,14 @@ POD_DISRUPTION_BUDGET = Api("policy/v1", "PodDisruptionBudget", "poddisruptionbu
 NODE = Api("v1", "Node", "nodes", namespaced=False)
 EVENT = Api("v1", "Event", "events")
 LEASE = Api("coordination.k8s.io/v1", "Lease", "leases")
-WORKLOAD = Api("kueue.x-k8s.io/v1beta1", "Workload", "workloads")
+WORKLOADS = tuple(
+    Api(f"kueue.x-k8s.io/{version}", "Workload", "workloads") for version in ("v1beta2", "v1beta1")
+)
+"""Of Kueue, newest first: which of them there is depends on its release; `discovery` finds out."""
 
 BY_KIND = {
     api.kind: api
-    for api in (FINETUNEJOB, JOB, POD, SERVICE, CONFIG_MAP, NETWORK_POLICY, POD_DISRUPTION_BUDGET, WORKLOAD)
+    for api in (FINETUNEJOB, JOB, POD, SERVICE, CONFIG_MAP, NETWORK_POLICY, POD_DISRUPTION_BUDGET)
 }
 
 

@@ -1,12 +1,20 @@
-"""The time of day as the API server has it: every timestamp that it is compared with was made there."""
+"""The time of day as the API server has it: every timestamp that it is compared with was made there.
+
+And seconds that go on while this machine sleeps.
+"""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from time import monotonic, time
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic, time
 
 TOLERANCE = 3.0
 """Seconds that a Date header may be off: it has whole seconds, and took a while to arrive."""
 ASK_EVERY = 10.0
+
+
+def boot_time() -> float:
+    """Monotonic seconds that count the time in which the machine was suspended, too."""
+    return clock_gettime(CLOCK_BOOTTIME)
 
 
 class ServerClock:

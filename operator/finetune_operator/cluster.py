@@ -21,15 +21,16 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 from yarl import URL
 
-from finetune_operator import api_calls
+from finetune_operator import api_calls, event_stream
 from finetune_operator.api_calls import Call
-from finetune_operator.api_errors import ApiError, Gone, Unavailable, error_of
+from finetune_operator.api_errors import ApiError, Unavailable, error_of
 from finetune_operator.clock import ServerClock
 from finetune_operator.rate_limit import TokenBucket
 
 Body = dict[str, Any]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 MERGE = "application/merge-patch+json"
+KEYED_MERGE = "application/strategic-merge-patch+json"
 PAUSE_AFTER_429 = 1.0
 """Seconds, when the server gives none."""
 RELOAD_AT_MOST_EVERY = 5.0
@@ -76,6 +77,8 @@ class Cluster:
         self._client: ApiClient | None = None
         self._loaded = -RELOAD_AT_MOST_EVERY
         self._bucket = TokenBucket(limits.rate, limits.burst)
+        self.guard: Callable[[], None] = lambda: None
+        """Asked as each write goes out that is not urgent; raises to keep it back."""
 
     @property
     def server(self) -> str:
@@ -126,9 +129,15 @@ class Cluster:
         """POSTs an object to its collection; returns it as stored."""
         return await self._request("POST", path, body, urgent=urgent)
 
-    async def patch(self, path: str, body: Mapping[str, Any], *, urgent: bool = False) -> Body:
-        """Merge-patches an object; `metadata.uid` and `.resourceVersion` in `body` are preconditions."""
-        return await self._request("PATCH", path, body, content=MERGE, urgent=urgent)
+    async def patch(
+        self, path: str, body: Mapping[str, Any], *, keyed: bool = False, urgent: bool = False
+    ) -> Body:
+        """Merge-patches an object; `metadata.uid` and `.resourceVersion` in `body` are preconditions.
+
+        With `keyed` lists are merged by the keys of their items, which Kubernetes' own kinds have.
+        """
+        content = KEYED_MERGE if keyed else MERGE
+        return await self._request("PATCH", path, body, content=content, urgent=urgent)
 
     async def delete(self, path: str, uid: str, grace_seconds: int | None = None) -> None:
         """Deletes the object with this uid; what it owns goes in the background."""
@@ -161,8 +170,8 @@ class Cluster:
         )
         response = await self._send("GET", f"{path}?{urlencode(query)}", timeout=timeout)
         try:
-            async for line in _lines(response.content):
-                yield _event(line)
+            async for event in event_stream.events(response.content):
+                yield event
         except BROKEN as error:
             raise Unavailable(f"watch of {path} broke: {_told(error)}") from error
         finally:
@@ -179,7 +188,10 @@ class Cluster:
         urgent: bool = False,
     ) -> Body:
         if not urgent:
+            # That may take a while: whoever may not write any more must not do so afterwards.
             await self._bucket.take()
+            if method != "GET":
+                self.guard()
         url = f"{path}?{urlencode(query)}" if query else path
         timeout = aiohttp.ClientTimeout(total=self._limits.request)
         response = await self._send(method, url, body, content=content, timeout=timeout)
@@ -271,28 +283,6 @@ def _bearer(configuration: Configuration) -> aiohttp.ClientMiddlewareType:
         return await handler(request)
 
     return authorize
-
-
-async def _lines(stream: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
-    rest = b""
-    async for chunk in stream.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line:
-                yield line
-
-
-def _event(line: bytes) -> Body:
-    try:
-        event: Body = json.loads(line)
-        body = event["object"]
-        kind = event["type"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise Gone(f"the watch sent what is no event: {line[:80]!r}") from error
-    if kind == "ERROR":
-        # Whatever the server's trouble was: what it sent up to here may have a hole.
-        raise Gone(f"the watch ended: {body.get('message')}", code=int(body.get("code") or 500))
-    return event
 
 
 def _told(error: BaseException) -> str:

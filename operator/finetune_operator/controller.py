@@ -136,8 +136,7 @@ class Controller:
         plan = reconcile.decide(resource, observed, self._settings, self._now())
         if plan.status is not None:
             # What the plan's actions would have made is not there.
-            status = plan.status.model_copy(update={"job_uid": resource.status.job_uid})
-            await self._carry_out(resource, replace(plan, actions=(), status=status))
+            await self._carry_out(resource, replace(plan, actions=()))
 
     async def _decide(self, key: Key) -> tuple[Resource, Observed, Plan] | None:
         """The plan, after reading what it asks to be read first."""

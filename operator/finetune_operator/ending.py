@@ -74,7 +74,7 @@ def final_status(now: Situation, end: Ending) -> FineTuneJobStatus:
         update={
             "phase": current,
             "summary": _summary(now, run, progress, best, end),
-            "start_time": before.start_time or _started(now) or done,
+            "start_time": before.start_time or status.started(now) or done,
             "completion_time": done,
             "progress": progress,
             "stages": status.stages(run, before),
@@ -175,11 +175,6 @@ def _reason(failure: Failure | None) -> str:
     # What to do is what the reader needs most: it is not to be cut off.
     hint = status.clip(f"Fix: {failure.hint}.", 170) if failure.hint else ""
     return f"{status.clip(what, status.COLUMN - len(hint) - 1)} {hint}".rstrip()
-
-
-def _started(now: Situation) -> str | None:
-    times = [pod.started for pod in now.pods if pod.started]
-    return reported.timestamp(min(times)) if times else None
 
 
 def _accounting(now: Situation) -> object:

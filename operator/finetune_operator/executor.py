@@ -1,4 +1,4 @@
-"""Carries out what was decided: actions in order, then the status, then Events. Each write asks the Lease."""
+"""Carries out what was decided: actions in order, then the status, then Events."""
 
 import logging
 from typing import Any
@@ -7,7 +7,6 @@ from finetune_api.v1alpha1 import FineTuneJobStatus
 from finetune_operator import api_paths, bodies, views
 from finetune_operator.api_errors import Conflict, Denied, NotFound, Unavailable
 from finetune_operator.cluster import Cluster
-from finetune_operator.lease import Lease
 from finetune_operator.observed import Rejection, Resource
 from finetune_operator.plan import Action, Create, Delete, Patch, Plan
 from finetune_operator.recorder import Recorder
@@ -31,9 +30,8 @@ class Refused(Exception):
 class Executor:
     """The only one that changes FineTuneJobs and what belongs to them."""
 
-    def __init__(self, cluster: Cluster, lease: Lease, world: World, recorder: Recorder) -> None:
+    def __init__(self, cluster: Cluster, world: World, recorder: Recorder) -> None:
         self._cluster = cluster
-        self._lease = lease
         self._world = world
         self._recorder = recorder
 
@@ -42,44 +40,36 @@ class Executor:
 
         Raises ApiError, LeaseLost, NameTaken.
         """
-        job_uid = ""
         for action in plan.actions:
-            uid = await self._act(resource, action)
-            if isinstance(action, Create) and action.manifest["kind"] == api_paths.JOB.kind:
-                job_uid = uid
-        status = plan.status
-        if status is not None:
-            status = status.model_copy(update={"job_uid": job_uid}) if job_uid else status
+            await self._act(resource, action)
+        if plan.status is not None:
             try:
-                await self._write_status(resource, status)
+                await self._write_status(resource, plan.status)
             except Denied:
                 # Stored before there was a rule that it breaks: Events are all that can be said about it.
                 await self._tell(resource, plan)
                 raise
         await self._tell(resource, plan)
-        return status
+        return plan.status
 
     async def _tell(self, resource: Resource, plan: Plan) -> None:
         for note in plan.notes:
-            self._lease.check()
             await self._recorder.record(resource, note)
 
-    async def _act(self, resource: Resource, action: Action) -> str:
-        self._lease.check()
+    async def _act(self, resource: Resource, action: Action) -> None:
         log.info(_told(action), extra={"job": f"{resource.namespace}/{resource.name}"})
         try:
             match action:
                 case Create():
-                    return await self._create(resource, action)
+                    await self._create(resource, action)
                 case Patch():
                     await self._patch(resource, action)
                 case Delete():
                     await self._delete(resource, action)
         except Denied as error:
             raise Refused(_kind(action), error) from error
-        return ""
 
-    async def _create(self, resource: Resource, action: Create) -> str:
+    async def _create(self, resource: Resource, action: Create) -> None:
         api = api_paths.of(action.manifest)
         name = action.manifest["metadata"]["name"]
         try:
@@ -94,7 +84,6 @@ class Executor:
         self._world.take_in(found, resource.uid)
         if bodies.controller(bodies.mapping(found, "metadata"))[0] != resource.uid:
             raise NameTaken(f"{api.kind} {name} belongs to somebody else")
-        return str(found["metadata"]["uid"])
 
     async def _after_lost_answer(self, path: str) -> dict[str, Any]:
         """The object, if it was made although nobody said so; else the error that there was."""
@@ -104,14 +93,14 @@ class Executor:
             raise Unavailable("the object was not made") from error
 
     async def _patch(self, resource: Resource, action: Patch) -> None:
-        api = self._api(action.kind)
+        api = self._world.api(action.kind)
         path = api.path(resource.namespace, action.name, action.subresource)
         metadata = {**action.body.get("metadata", {}), "uid": action.uid}
-        found = await self._cluster.patch(path, {**action.body, "metadata": metadata})
+        found = await self._cluster.patch(path, {**action.body, "metadata": metadata}, keyed=action.keyed)
         self._world.take_in({"kind": api.kind, "apiVersion": api.version, **found})
 
     async def _delete(self, resource: Resource, action: Delete) -> None:
-        path = self._api(action.kind).path(resource.namespace, action.name)
+        path = self._world.api(action.kind).path(resource.namespace, action.name)
         try:
             await self._cluster.delete(path, action.uid, action.grace_seconds)
         except NotFound:
@@ -119,11 +108,7 @@ class Executor:
             if store := self._world.store(action.kind):
                 store.drop(action.uid)
 
-    def _api(self, kind: str) -> api_paths.Api:
-        return api_paths.BY_KIND[kind]
-
     async def _write_status(self, resource: Resource, status: FineTuneJobStatus) -> None:
-        self._lease.check()
         wanted = status_patch(status)
         body = {
             "metadata": {"uid": resource.uid, "resourceVersion": resource.resource_version},

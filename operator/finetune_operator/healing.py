@@ -59,9 +59,8 @@ def _bury(now: Situation, pod: PodView) -> tuple[Action, ...]:
         "message": "finetune-operator: nobody can report the end of this pod any more",
         "lastTransitionTime": reported.timestamp(now.now),
     }
-    failed = Patch(
-        "Pod", pod.name, pod.uid, {"status": {"phase": "Failed", "conditions": [condition]}}, "status"
-    )
+    said = {"status": {"phase": "Failed", "conditions": [condition]}}
+    failed = Patch("Pod", pod.name, pod.uid, said, "status", keyed=True)
     return (failed, Delete("Pod", pod.name, pod.uid, grace_seconds=0))
 
 

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from time import monotonic
 
-from finetune_operator.http import Answer
+from finetune_api.http_pages import Answer
 from finetune_operator.informer import Informer
 from finetune_operator.work_queue import WorkQueue
 from finetune_operator.world import Key

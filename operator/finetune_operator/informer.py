@@ -31,6 +31,8 @@ class Source:
     selector: str = ""
     optional: bool = False
     """Whether the API server may not know the kind: nobody waits for it."""
+    now: Callable[[], Api] | None = None
+    """Where the kind is at the moment, if not always at `api`."""
 
 
 class Informer:
@@ -42,13 +44,13 @@ class Informer:
     def __init__(self, cluster: Cluster, source: Source, backoff: "Backoff | None" = None) -> None:
         self._cluster = cluster
         self.source = source
-        self._path = source.api.path(source.namespace or None)
         self._query = {"labelSelector": source.selector} if source.selector else {}
         self._store = source.store
         self._backoff = backoff or Backoff()
         self._version = ""
         self._complaint = ""
         self._heard = self._tried = monotonic()
+        self._runs = False
         self.synced = asyncio.Event()
         """Set once the store has been filled."""
 
@@ -64,11 +66,13 @@ class Informer:
 
     @property
     def idle(self) -> float:
-        """Seconds since it last got anything at all, be it an error: it is not hung."""
-        return monotonic() - max(self._heard, self._tried)
+        """Seconds since it last got anything at all, be it an error: it is not hung. 0 before it runs."""
+        return monotonic() - max(self._heard, self._tried) if self._runs else 0.0
 
     async def run(self) -> None:
         """Runs until cancelled."""
+        self._heard = self._tried = monotonic()
+        self._runs = True
         while True:
             began = monotonic()
             try:
@@ -98,6 +102,11 @@ class Informer:
             return 0.0 if lasted > 1 else 0.5
         least = failure.retry_after if isinstance(failure, Unavailable) else 0.0
         return max(least, self._backoff.next())
+
+    @property
+    def _path(self) -> str:
+        api = self.source.now() if self.source.now else self.source.api
+        return api.path(self.source.namespace or None)
 
     async def _follow(self) -> None:
         if not self._version:

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from finetune_api.v1alpha1.status import FineTuneJobStatus
+from finetune_api.contract import GPU
+from finetune_api.v1alpha1.status import Condition, FineTuneJobStatus
+from finetune_api.v1alpha1.units import parse_duration, parse_quantity
 from finetune_operator import bodies
 from finetune_operator.health import LoopLag
 from finetune_operator.informer import Informer
@@ -14,6 +16,8 @@ from finetune_operator.work_queue import WorkQueue
 from finetune_operator.world import Key, World
 
 JOB = ("namespace", "finetunejob")
+_NEEDED = ("Validated", "Admitted", "WorkersReady", "Training")
+"""Conditions of a job that trains, in the order in which they come to hold."""
 Value = Callable[[Resource], float | None]
 
 
@@ -31,7 +35,44 @@ def _seconds(time: str | None) -> float | None:
     return moment.timestamp() if moment else None
 
 
+def _is_heard(status: FineTuneJobStatus) -> float | None:
+    holds = {one.type: one.status for one in status.conditions}.get("ProgressAvailable")
+    return {"True": 1.0, "False": 0.0}.get(holds or "")
+
+
+def _checkpoint_interval(resource: Resource) -> float | None:
+    return parse_duration(resource.job.spec.checkpoint.interval) if resource.job else None
+
+
+def _gpus(resource: Resource) -> float | None:
+    if resource.job is None:
+        return None
+    spec = resource.job.spec
+    return float(parse_quantity(spec.resources.limits.get(GPU, "0")) * spec.workers)
+
+
 GAUGES: tuple[tuple[str, str, Value], ...] = (
+    (
+        "finetune_job_created_timestamp_seconds",
+        "When it was created.",
+        lambda resource: resource.created.timestamp(),
+    ),
+    (
+        "finetune_job_completion_timestamp_seconds",
+        "When it ended.",
+        _progress(lambda status: _seconds(status.completion_time)),
+    ),
+    ("finetune_job_gpus", "GPUs that all its workers ask for together.", _gpus),
+    (
+        "finetune_job_checkpoint_interval_seconds",
+        "Time between two checkpoints that it asks for.",
+        _checkpoint_interval,
+    ),
+    (
+        "finetune_job_progress_available",
+        "Whether worker 0 answers with its progress.",
+        _progress(_is_heard),
+    ),
     (
         "finetune_job_progress_ratio",
         "Share of the schedule's steps that is done.",
@@ -112,6 +153,11 @@ def _described(jobs: list[Resource]) -> Iterator[Metric]:
     best = GaugeMetricFamily(
         "finetune_job_best_metric", "Best figure of all stages.", labels=[*JOB, "metric"]
     )
+    why = GaugeMetricFamily(
+        "finetune_job_reason",
+        "1; why it is in this phase, where that is known.",
+        labels=[*JOB, "phase", "reason"],
+    )
     restarts = CounterMetricFamily("finetune_job_restarts", "Generations after the first.", labels=JOB)
     for job in jobs:
         name = [job.namespace, job.name]
@@ -121,9 +167,20 @@ def _described(jobs: list[Resource]) -> Iterator[Metric]:
             info.add_metric([*name, job.uid, str(spec.model.backbone), queue, str(spec.workers)], 1)
         phase.add_metric([*name, job.status.phase], 1)
         restarts.add_metric(name, job.status.workers.restarts)
+        if reason := _reason(job.status):
+            why.add_metric([*name, job.status.phase, reason], 1)
         if figure := job.status.best_metric:
             best.add_metric([*name, figure.name], float(figure.value))
-    yield from (info, phase, best, restarts)
+    yield from (info, phase, why, best, restarts)
+
+
+def _reason(status: FineTuneJobStatus) -> str | None:
+    """Of the condition that named the phase, or else of the first that does not hold."""
+    known: dict[str, Condition] = {one.type: one for one in status.conditions}
+    if status.phase in known:
+        return known[status.phase].reason
+    against = (known[kind].reason for kind in _NEEDED if kind in known and known[kind].status == "False")
+    return next(against, None)
 
 
 class OperatorCollector(Collector):

@@ -29,7 +29,9 @@ class Lease(Group):
     """Which of several operators acts: the holder of one Lease in the operator's own namespace."""
 
     enabled: bool = True
+    """False: this operator acts without asking; only where there is no other."""
     name: str = "finetune-operator"
+    """Of the Lease."""
     duration_seconds: Seconds = 15.0
     """How long after its last renewal a holder counts as lost."""
     renew_seconds: Seconds = 10.0
@@ -58,30 +60,42 @@ class ByDevice(Group):
     """One value for pods without GPUs and one for pods with them."""
 
     cpu: str | None = None
+    """For pods without GPUs."""
     gpu: str | None = None
+    """For pods with GPUs."""
 
 
 class Images(Group):
     """Trainer images, with tag or digest."""
 
     cpu: str = "finetune-trainer:cpu"
+    """For pods without GPUs."""
     gpu: str = "finetune-trainer:gpu"
+    """For pods with GPUs."""
 
 
 class Resources(Group):
-    """What a worker gets where its job does not say; requests equal limits."""
+    """What a worker gets where its job does not say; requests equal limits, but for its disk."""
 
     cpu: Quantity = "2"
+    """Processors; TensorFlow gets as many threads."""
     memory: Quantity = "4Gi"
+    """Of its processes; files in memory are added."""
     ephemeral_storage: Quantity | None = None
-    """None: as much as the worker's volumes may hold, and some room for its log."""
+    """Disk of its node. None: it may fill its volumes and have some room for its log, while the scheduler sets
+    ephemeralStorageRequest aside."""
+    ephemeral_storage_request: Quantity = "4Gi"
+    """What a node must have left of its disk for a worker without a limit of its own; most need less than their
+    volumes may hold. On a full node those over their request are evicted first, and replaced elsewhere."""
 
 
 class Volumes(Group):
     """Most bytes of each local volume of a worker. The feature cache's size is the job's."""
 
     tmp: Quantity = "1Gi"
+    """/tmp."""
     home: Quantity = "256Mi"
+    """The home folder."""
     keras: Quantity = "2Gi"
     """Downloaded ImageNet weights."""
     scratch: Quantity = "10Gi"
@@ -110,33 +124,52 @@ class Trainer(Group):
     volumes: Volumes = Volumes()
     keras_home: str | None = None
     """Folder in the trainer image with downloaded weights below `models/`. None: an empty volume."""
+    closed_addresses: list[Cidr] = Field(
+        default=["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/128", "::1/128", "fe80::/10"]
+    )
+    """No storage endpoint and no proxy of a job may be there, nor at networkPolicy.metadataAddresses: the trainer looks
+    where the name leads before it sends anything."""
 
 
 class References(Group):
-    """What jobs of a namespace may name. Without a list for it a namespace may use everything it has."""
+    """What jobs of a namespace may name; `s3-*` stands for every name that begins with `s3-`. Without a list for it a
+    namespace may use everything there is."""
 
     secrets: Names = Field(default={})
+    """In spec.storage.secretName."""
+    config_maps: Names = Field(default={})
+    """In spec.storage.caConfigMap."""
     service_accounts: Names = Field(default={})
+    """In spec.serviceAccountName."""
+    priority_classes: Names = Field(default={})
+    """In spec.scheduling.priorityClassName."""
+    images: Names = Field(default={})
+    """Besides the operator's own trainer images."""
 
 
 class Kueue(Group):
     """Kueue, which decides when the Job starts; its pods keep their scheduler."""
 
     enabled: bool = False
+    """Whether jobs may ask for it."""
 
 
 class Volcano(Group):
     """Volcano's scheduler."""
 
     enabled: bool = False
+    """Whether jobs may ask for it."""
     scheduler_name: str = "volcano"
+    """What the pods call it."""
 
 
 class Coscheduling(Group):
     """The coscheduling plugin of scheduler-plugins."""
 
     enabled: bool = False
+    """Whether jobs may ask for it."""
     scheduler_name: str = "scheduler-plugins-scheduler"
+    """What the pods call it."""
     timeout_seconds: Annotated[int, Field(ge=1)] = 300
     """How long placed members wait for the others."""
 
@@ -145,6 +178,7 @@ class PodGroup(Group):
     """Kubernetes' own scheduling.k8s.io/v1beta1, from 1.37 on where it is switched on. Experimental."""
 
     enabled: bool = False
+    """Whether jobs may ask for it."""
 
 
 class Gangs(Group):
@@ -160,6 +194,7 @@ class NetworkPolicy(Group):
     """Who may talk to the pods and whom they may talk to."""
 
     enabled: bool = True
+    """Whether each job gets one. It has an effect where the cluster's network enforces policies."""
     monitoring_namespace_selector: dict[str, str] = Field(
         default={"kubernetes.io/metadata.name": "monitoring"}
     )
@@ -186,6 +221,7 @@ class WorkloadIdentity(Group):
     """Whose workload identity serves the jobs' service accounts; opens what it needs."""
 
     provider: Literal["AWS", "GCP", "Azure"] | None = None
+    """None: storage takes keys from a secret, or is public."""
 
 
 class Client(Group):
@@ -211,6 +247,7 @@ class Timings(Group):
     retry_first_seconds: Seconds = 0.2
     """After the first failure of one job's reconcile, or of a watch; doubles."""
     retry_longest_seconds: Seconds = 60.0
+    """Longest time between two tries."""
     watch_seconds: Seconds = 290.0
     """A watch is renewed this often."""
     watch_silence_seconds: Seconds = 90.0

@@ -2,7 +2,7 @@
 
 Clocks of different machines are never compared: a holder counts as lost when its record has not changed
 for the lease's duration on this machine's own monotonic clock, and a holder itself stops acting some seconds
-earlier. It is asked before each write, so a process that was frozen and woken does nothing more.
+earlier. `Cluster` asks as each write goes out, so a process or machine that slept does nothing more.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import monotonic
 from typing import Any
 
 from finetune_operator import api_paths
 from finetune_operator.api_errors import ApiError, Conflict, NotFound
+from finetune_operator.clock import boot_time
 from finetune_operator.cluster import Cluster
 from finetune_operator.knobs import Lease as LeaseSettings
 
@@ -46,7 +46,7 @@ class Lease:
         settings: LeaseSettings,
         namespace: str,
         name: str = "",
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float] = boot_time,
     ) -> None:
         self._cluster = cluster
         self._settings = settings

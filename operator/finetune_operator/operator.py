@@ -7,11 +7,11 @@ from collections.abc import Coroutine
 from time import monotonic
 from typing import Any
 
+from finetune_api.http_pages import Answer, serve
 from finetune_operator import api_paths, health
 from finetune_operator.api_errors import ApiError, NotFound, Unavailable
 from finetune_operator.cluster import Cluster
 from finetune_operator.health import LoopLag
-from finetune_operator.http import Answer, serve
 from finetune_operator.informer import Backoff
 from finetune_operator.lease import Lease, LeaseLost
 from finetune_operator.metrics import Metrics
@@ -38,6 +38,7 @@ class Operator:
         self._cluster = cluster
         self._metrics = metrics
         self._lease = Lease(cluster, settings.lease, settings.pod_namespace, settings.pod_name)
+        cluster.guard = self._lease.check
         self._lag = LoopLag()
         self._term: Term | None = None
         self._started = False

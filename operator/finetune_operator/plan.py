@@ -26,6 +26,8 @@ class Patch:
     uid: str
     body: Mapping[str, Any]
     subresource: Literal["", "status"] = ""
+    keyed: bool = False
+    """A strategic merge patch: of lists whose items have a key, as conditions their type, the others stay."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,7 @@ class Plan:
 
     actions: tuple[Action, ...] = ()
     status: FineTuneJobStatus | None = None
-    """The new status, patched after the actions; None: as it is. `{jobUID}` of a Job that an action creates
-    is filled in by the executor from the API's answer."""
+    """The new status, patched after the actions; None: as it is."""
     notes: tuple[Note, ...] = ()
     """Recorded after the status is written."""
     again: float | None = None

@@ -31,7 +31,7 @@ CORE = [
     _rule("batch", "jobs", *_KEEP, "patch"),
     _rule("", "pods", "list", "watch", "patch"),
     _rule("", "services", *_KEEP, "patch"),
-    _rule("", "configmaps", *_KEEP),
+    _rule("", "configmaps", *_KEEP, "patch"),
     _rule("", "events", "list", "create", "patch"),
 ]
 """Always, in each namespace whose jobs are watched. The garbage collector deletes, not the operator."""

@@ -9,7 +9,7 @@ from finetune_operator import deadlines, ending, final_conditions, notes, polici
 from finetune_operator.bodies import moment
 from finetune_operator.ending import Ending, NotYet
 from finetune_operator.observed import Observed, Resource
-from finetune_operator.plan import Action, Create, Delete, Plan
+from finetune_operator.plan import Create, Delete, Plan
 from finetune_operator.settings import Settings
 from finetune_operator.situation import Situation, soonest
 from finetune_operator.verdicts import Refusal
@@ -17,6 +17,10 @@ from finetune_operator.verdicts import Refusal
 _FINAL = frozenset({"Complete", "Failed"})
 _PROGRESS = frozenset({"Training", "ProgressAvailable", "CheckpointHealthy"})
 """Conditions that change with progress, and are written as seldom."""
+
+
+_MOMENT = 0.1
+"""Seconds."""
 
 
 def decide(resource: Resource, observed: Observed, settings: Settings, now: datetime) -> Plan:
@@ -41,15 +45,18 @@ def _go_on(now: Situation) -> Plan:
     plans = [plan for step in policies.STEPS if (plan := step(now)) is not None]
     actions = tuple(action for plan in plans for action in plan.actions)
     new = status.derive(now)
-    if any(isinstance(action, Create) and action.manifest["kind"] == "Job" for action in actions):
-        new = new.model_copy(update={"job_uid": status.JOB_UID, "trainer_image": _image(actions)})
-    wait = _write_in(now, new)
+    creates = [action.manifest["kind"] for action in actions if isinstance(action, Create)]
+    # When many jobs come at once, each has its objects before the first is told so. And the Job's uid is known then.
+    later = "Job" in creates and now.observed.rejection is None
+    wait = _MOMENT if later else _write_in(now, new)
     written = new if wait is not None and wait <= 0 else None
+    # What was there already, but without its labels, no watch will tell of.
+    look_at_it = _MOMENT if creates else None
     return Plan(
         actions=actions,
         status=written,
         notes=notes.between(now.before, new, now.name) if written else (),
-        again=soonest([*(plan.again for plan in plans), wait if wait and wait > 0 else None]),
+        again=soonest([*(plan.again for plan in plans), wait if wait and wait > 0 else None, look_at_it]),
         poll=any(plan.poll for plan in plans),
         want_events=any(plan.want_events for plan in plans),
         check=any(plan.check for plan in plans),
@@ -121,10 +128,3 @@ def _said(condition: Condition) -> tuple[object, ...]:
     # Numbers in messages come and go: `0/5 nodes are available` need not be written anew for each node.
     message = re.sub(r"\d+", "#", condition.message)
     return (condition.type, condition.status, condition.reason, message, condition.observed_generation)
-
-
-def _image(actions: tuple[Action, ...]) -> str | None:
-    created = (action.manifest for action in actions if isinstance(action, Create))
-    job = next((manifest for manifest in created if manifest["kind"] == "Job"), None)
-    containers = job["spec"]["template"]["spec"]["containers"] if job else []
-    return str(containers[0]["image"])[: status.COLUMN] if containers else None

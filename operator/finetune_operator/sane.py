@@ -8,6 +8,7 @@ from finetune_api.v1alpha1.stages import MAX_STAGES
 
 _MOST = 2_147_483_647
 _LONGEST_NAME = 63
+_LONGEST_WORD = 253
 
 
 def progress(said: Progress) -> Progress | None:
@@ -29,7 +30,8 @@ def progress(said: Progress) -> Progress | None:
     sized = 0 <= said.steps_per_epoch <= _MOST // 1_000_000 and len(said.checkpoint or "") <= 1024
     aged = said.checkpoint_age_seconds is None or 0 <= said.checkpoint_age_seconds < _MOST
     named = not said.stage_name or is_name(said.stage_name)
-    return said if possible and sized and aged and named and all(map(_is_possible, said.epochs_log)) else None
+    logged = all(map(_is_possible, said.epochs_log)) and _is_plan(said)
+    return said if possible and sized and aged and named and logged else None
 
 
 def report(said: TrainerReport) -> TrainerReport:
@@ -57,6 +59,16 @@ def is_name(text: str) -> bool:
 def bounded(count: float) -> int:
     """A whole number that the status has room for."""
     return max(0, min(_MOST, round(count)))
+
+
+def _is_plan(said: Progress) -> bool:
+    """Whether what the plan says of the stages can be, and is said of each."""
+    counts, layers = said.trainable_parameters, said.unfrozen_from
+    return (
+        len(counts) == len(layers) <= MAX_STAGES
+        and all(0 <= count <= _MOST for count in counts)
+        and all(layer is None or 0 < len(layer) <= _LONGEST_WORD for layer in layers)
+    )
 
 
 def _is_possible(event: EpochEvent) -> bool:

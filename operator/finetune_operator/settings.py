@@ -55,6 +55,7 @@ class Settings(Group):
     cluster_domain: str = "cluster.local"
     """What the names of Services end with."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged; JSON, one line each, without secrets."""
     pod_namespace: str = ""
     """Where this operator runs: POD_NAMESPACE; empty outside a cluster."""
     pod_name: str = ""

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from finetune_api import reported, schedule, schedule_view
+from finetune_api import not_built, reported, schedule, schedule_view
 from finetune_api.errors import BadJob
 from finetune_api.reported import Reported, StageFacts
 from finetune_api.v1alpha1 import (
@@ -21,8 +21,6 @@ from finetune_operator.situation import Situation
 
 COLUMN = 253
 """Characters of a column."""
-JOB_UID = "{jobUID}"
-"""Stands for the uid of the Job that is created in the same plan."""
 _BUSY = frozenset({"Running", "Restarting", "Exporting"})
 _MOST_WARNINGS = 16
 _WAITS = frozenset({"Admitted", "WorkersReady", "Training"})
@@ -40,7 +38,7 @@ def derive(now: Situation) -> FineTuneJobStatus:
         observed_generation=now.resource.generation,
         phase=current,
         summary=_summary(now, run, facts),
-        start_time=before.start_time or _start_time(now),
+        start_time=before.start_time or (started(now) if now.complete else None),
         trainer_image=_image(now),
         job_uid=_job_uid(now),
         run_id=now.resource.uid,
@@ -74,6 +72,9 @@ def phase(now: Situation) -> JobPhase:
 
 
 def _incomplete(now: Situation) -> JobPhase:
+    # A worker leaves with 0 once the model is there, a moment before its Job is told to be over.
+    if any(pod.phase == "Succeeded" for pod in now.pods):
+        return "Exporting"
     if now.before.phase in _BUSY or now.failure is not None:
         return "Restarting"
     return "Pending" if now.waiting else "Starting"
@@ -118,7 +119,7 @@ def stages(run: Reported, before: FineTuneJobStatus) -> list[StageStatus]:
         stage, old = reported.stage_status(row), known.get(row.facts.name)
         if old is not None:
             kept = {"best": stage.best or old.best, "seconds": stage.seconds or old.seconds}
-            stage = stage.model_copy(update={**kept, "unfrozen_from": old.unfrozen_from})
+            stage = stage.model_copy(update=kept)
         found.append(stage)
     return found
 
@@ -230,9 +231,10 @@ def _job_uid(now: Situation) -> str | None:
     return now.job.uid if now.job else gone
 
 
-def _start_time(now: Situation) -> str | None:
+def started(now: Situation) -> str | None:
+    """When the first of the pods that are there began to run."""
     times = [pod.started for pod in now.pods if pod.started]
-    return reported.timestamp(min(times)) if times and now.complete else None
+    return reported.timestamp(min(times)) if times else None
 
 
 def _image(now: Situation) -> str | None:
@@ -258,9 +260,11 @@ def _warnings(now: Situation) -> list[str]:
     told = (
         [warning.message[: reported.TEXT_LIMIT] for warning in now.progress.warnings] if now.progress else []
     )
-    return list(dict.fromkeys([*now.before.warnings, *told]))[:_MOST_WARNINGS]
+    assert now.resource.job is not None
+    unheeded = [f"no effect of {field}" for field in not_built.overridden(now.resource.job)]
+    return list(dict.fromkeys([*unheeded, *now.before.warnings, *told]))[:_MOST_WARNINGS]
 
 
 def _known_facts(stage: StageStatus) -> StageFacts:
     rate = float(stage.lr) if stage.lr else 0.0
-    return StageFacts(stage.name, stage.epochs, rate, stage.trainable_params, trains="")
+    return StageFacts(stage.name, stage.epochs, rate, stage.trainable_params, "", stage.unfrozen_from)

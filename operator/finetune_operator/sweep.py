@@ -12,7 +12,7 @@ from typing import Any
 from finetune_operator import api_paths
 from finetune_operator.api_errors import ApiError, Unavailable
 from finetune_operator.cluster import Cluster
-from finetune_operator.discovery import served_gangs
+from finetune_operator.discovery import discover
 from finetune_operator.informer import Backoff
 from finetune_operator.store import version_of
 from finetune_operator.world import World
@@ -41,6 +41,8 @@ class Sweep:
         self._listed = 0
         self.deaf = asyncio.Event()
         """Set when the front-end was found not to hear what a list shows."""
+        self.discovered = asyncio.Event()
+        """Set once it is known what the API server serves."""
         self.synced = asyncio.Event()
         """Set once all FineTuneJobs are known."""
 
@@ -62,7 +64,8 @@ class Sweep:
         backoff = Backoff(longest=LONGEST_PAUSE)
         while True:
             try:
-                self._world.served = await served_gangs(self._cluster, self._world.settings.gangs)
+                self._world.served = await discover(self._cluster, self._world.settings.gangs)
+                self.discovered.set()
                 for namespace in self._namespaces:
                     await self.once(namespace)
             except ApiError as error:

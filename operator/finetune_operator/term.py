@@ -86,12 +86,12 @@ class Term:
             self._metrics.poll_failed,
         )
         recorder = Recorder(self._cluster, self._lease.identity)
-        executor = Executor(self._cluster, self._lease, self.world, recorder)
+        executor = Executor(self._cluster, self.world, recorder)
         controller = Controller(self._cluster, self.world, self.queue, executor, poller, self._metrics)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_lease())
             for informer in self.informers:
-                group.create_task(informer.run())
+                group.create_task(self._inform(informer))
             group.create_task(self._sweep.run())
             await self._sweep.synced.wait()
             for informer in self.informers:
@@ -106,6 +106,11 @@ class Term:
             front_end.cancel()
             await asyncio.wait(workers, timeout=self._settings.timings.stop_seconds)
             raise _Stopped
+
+    async def _inform(self, informer: Informer) -> None:
+        if informer.source.optional:
+            await self._sweep.discovered.wait()
+        await informer.run()
 
     async def _keep_lease(self) -> None:
         await self._lease.keep()

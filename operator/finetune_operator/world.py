@@ -11,6 +11,7 @@ from finetune_api import names
 from finetune_api.contract import MANAGER, Label
 from finetune_operator import api_paths, views
 from finetune_operator.api_paths import Api
+from finetune_operator.discovery import Served
 from finetune_operator.informer import Source
 from finetune_operator.observed import (
     ChildView,
@@ -73,8 +74,8 @@ class World:
         self._memories: dict[str, Memory] = {}
         self.phases: Counter[tuple[str, str]] = Counter()
         """FineTuneJobs by namespace and phase."""
-        self.served: frozenset[str] = frozenset()
-        """Gang schedulers that the cluster was found to have."""
+        self.served = Served()
+        """What of gang schedulers the cluster was found to have."""
         self.resources: Store[Resource] = Store(
             self._read,
             {
@@ -109,7 +110,7 @@ class World:
         for namespace in self.settings.namespaces or [""]:
             found += [Source(api, store, namespace, OURS) for api, store in kinds]
             if self.settings.gangs.kueue.enabled:
-                found.append(Source(api_paths.WORKLOAD, self.workloads, namespace, optional=True))
+                found.append(self._workloads(namespace))
         if self.settings.dead_nodes:
             found.append(Source(api_paths.NODE, self.nodes))
         return found
@@ -161,6 +162,11 @@ class World:
         }
         return kept.get(kind) or self.children.get(kind)
 
+    def api(self, kind: str) -> Api:
+        """Where objects of a kind are, as far as this cluster serves it."""
+        workloads = self.served.workloads
+        return workloads if kind == workloads.kind else api_paths.BY_KIND[kind]
+
     def take_in(self, body: Body, uid: str = "") -> None:
         """Takes in what the API server answered a write or a read with.
 
@@ -179,6 +185,12 @@ class World:
             if view:
                 self.memory(uid).unseen[kind] = (view, monotonic())
 
+    def _workloads(self, namespace: str) -> Source:
+        def now() -> Api:
+            return self.served.workloads
+
+        return Source(now(), self.workloads, namespace, optional=True, now=now)
+
     @staticmethod
     def _unseen(memory: Memory) -> dict[str, JobView | ChildView]:
         oldest = monotonic() - UNSEEN_SECONDS
@@ -186,7 +198,7 @@ class World:
 
     def _is_served(self, resource: Resource) -> bool:
         gang = resource.job.spec.scheduling.gang if resource.job else "None"
-        return gang == "None" or gang in self.served
+        return gang == "None" or gang in self.served.gangs
 
     def _pods(self, job: JobView | None, memory: Memory) -> tuple[PodView, ...]:
         pods = self.pods.by("job", job.uid) if job else []

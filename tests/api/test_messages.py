@@ -48,7 +48,7 @@ HEAD, TOP = jobs.HEAD, jobs.TOP
         ({"env": [{"name": "LD_PRELOAD"}]}, '"LD_PRELOAD", expected a name like NCCL_*, *_PROXY or TF_CPP_*'),
         ({"data.train": "a\nb"}, "expected text without control characters"),
         ({"storage.secretName": "a..b"}, '"a..b", expected a Kubernetes name'),
-        ({"image": "a b"}, 'is "a b", expected a container image such as ghcr.io/team/trainer:1.2'),
+        ({"image": "a b"}, 'is "a b", expected a container image such as registry.example.com/team/trainer:1.2'),
         ({"managedBy": "me"}, "expected a controller's name such as kueue.x-k8s.io/multikueue"),
         ({"env": [{"name": "NCCL_DEBUG", "value": "a\x00"}]}, "expected text without control characters"),
         ({"env": [{"name": "NCCL_DEBUG"}] * 2}, "spec.env: two have the name NCCL_DEBUG: remove one"),

@@ -34,7 +34,6 @@ TOP = jobs.TOP
             {"output.formats": [{"kind": "SavedModel"}, {"kind": "TFLite"}]},
             "spec.output.formats[1].kind: TFLite",
         ),
-        ({"output.keepVersions": 2}, "spec.output.keepVersions: 2"),
         ({"output.report": {"images": False}}, 'spec.output.report: {"images": false}'),
         ({"output.maxAccuracyDrop": 0.5}, "spec.output.maxAccuracyDrop: 0.5"),
         ({"output.volumeClaimName": "models"}, "spec.output.volumeClaimName"),
@@ -60,7 +59,7 @@ def test_everything_not_built_is_named_at_once() -> None:
         {},
         {
             "xla": False,
-            "output.keepVersions": 5,
+            "output.keepVersions": 2,
             "output.report": {"images": True},
             "model.head": {"hidden": []},
         },

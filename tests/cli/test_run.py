@@ -85,6 +85,16 @@ def test_run_again_says_so_and_does_nothing(finished):
     assert {path: path.stat().st_mtime_ns for path in (folder / "models").rglob("*")} == before
 
 
+def test_run_again_says_when_the_model_has_been_removed(finished):
+    folder, _ = finished
+    manifest = folder / "models" / "default" / "small" / "model" / "1" / "manifest.json"
+    aside = manifest.rename(folder / "aside.json")
+    again = run(folder)
+    aside.rename(manifest)
+    assert (again.code, again.err) == (0, "")
+    assert "model/1 (removed since: newer versions have come)" in again.out
+
+
 def test_a_new_version_is_trained_on_request(finished):
     folder, _ = finished
     again = run(folder, "--new-version")

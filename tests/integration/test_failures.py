@@ -56,7 +56,12 @@ def test_a_deleted_worker_is_replaced_alone_and_not_counted(cluster: Cluster) ->
 def test_a_force_deleted_worker_is_replaced(cluster: Cluster) -> None:
     """Kubernetes alone leaves the index without a pod for ever: the pod was not terminal when it went."""
     job = cluster.start()
+    name = job.pod(3)["metadata"]["name"]
     _replaced(job, 3, job.kill_by_force(3))
+    last = cluster.view.history("pods", job.namespace, name)[-1].body["status"]
+    assert last["phase"] == "Failed"
+    known = {one["type"] for one in last["conditions"]}
+    assert {"DisruptionTarget", "PodScheduled", "Ready"} <= known, "what else was known stays"
 
 
 @story

@@ -8,7 +8,7 @@ from typing import Any
 
 import operated
 from cluster_jobs import Cluster, ClusterJob
-from fake_trainers import EPOCHS, STAGES, FakeTrainer, FakeTrainers
+from fake_trainers import EPOCHS, STAGES, TRAINABLE, UNFROZEN_FROM, FakeTrainer, FakeTrainers
 from stories import Stories
 
 MOST_WRITES = 12
@@ -37,6 +37,8 @@ def test_progress_is_shown_by_kubectl_from_the_first_epoch_to_the_published_mode
     assert max(len(line) for table in tables for line in table.splitlines()) <= 100
     assert job.status["bestMetric"]["name"] == "val_accuracy"
     assert [stage["state"] for stage in job.status["stages"]] == ["Complete", "Complete"]
+    told = [(stage.get("unfrozenFrom"), stage["trainableParams"]) for stage in job.status["stages"]]
+    assert told == list(zip(UNFROZEN_FROM, TRAINABLE, strict=True))
     percents = [one.body["status"]["progress"]["percent"] for one in job.history if "status" in one.body]
     assert percents == sorted(percents)
     assert percents[-1] == 100
@@ -44,13 +46,15 @@ def test_progress_is_shown_by_kubectl_from_the_first_epoch_to_the_published_mode
 
 @story
 def test_a_life_costs_at_most_twelve_writes_and_rest_costs_none(cluster: Cluster) -> None:
-    job = cluster.job({"stages": SCHEDULE}).apply().until_running()
+    job = cluster.job({"schedule": "Gradual", "stages": SCHEDULE}).apply().until_running()
     _train(job, lambda: None)
     job.until(lambda: job.events("Completed"), "event about the end")
     written = _writes(cluster, job)
     progress = _progress_patches(job)
     print(f"{sum(written.values())} writes, {progress} of them progress: {dict(written)}")
     assert sum(written.values()) - progress <= MOST_WRITES
+    said = [one.body["status"]["warnings"] for one in job.history if one.body.get("status")]
+    assert said == [["no effect of spec.schedule: spec.stages wins"]] * len(said), "from the first status on"
     # At rest: another job lives and ends meanwhile, so the operator has had every occasion.
     other = cluster.start()
     other.publish()

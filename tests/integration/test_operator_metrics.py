@@ -1,5 +1,6 @@
 """What /metrics of the operator says while jobs live, after they are gone and after a restart."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -35,6 +36,10 @@ OF_A_JOB = (
     "finetune_job_restarts_total",
     "finetune_job_last_progress_timestamp_seconds",
     "finetune_job_best_metric",
+    "finetune_job_created_timestamp_seconds",
+    "finetune_job_gpus",
+    "finetune_job_checkpoint_interval_seconds",
+    "finetune_job_progress_available",
 )
 FORBIDDEN = {"image", "uri", "epoch_name", "message"}
 
@@ -175,6 +180,23 @@ def test_every_end_is_counted_once_with_its_reason(cluster: Operated) -> None:
     assert _finished(cluster, namespace=late.namespace, reason="DeadlineExceeded") == 1
     for job in (good, bad, late):
         assert _finished(cluster, namespace=job.namespace) == 1
+
+
+def test_a_job_says_why_it_is_where_it_is(cluster: Operated, running: ClusterJob) -> None:
+    bad = _finish(cluster, fails=True)
+    seen = _scrape(cluster)
+    assert not seen.all("finetune_job_reason", **_of(running))
+    ((why, one),) = seen.all("finetune_job_reason", **_of(bad))
+    assert (why["phase"], why["reason"], one) == ("Failed", bad.condition("Failed")["reason"], 1)
+    ended = seen.value("finetune_job_completion_timestamp_seconds", **_of(bad))
+    created = seen.value("finetune_job_created_timestamp_seconds", **_of(bad))
+    assert ended is not None
+    assert created is not None
+    assert created <= ended <= time.time()
+    waiting = cluster.job({"resources.limits": {"nvidia.com/gpu": "64"}}).apply()
+    operated.until(lambda: _scrape(cluster).all("finetune_job_reason", **_of(waiting)), "reason to wait")
+    assert _scrape(cluster).value("finetune_job_gpus", **_of(waiting)) == 4 * 64
+    waiting.delete()
 
 
 def test_a_restarted_operator_does_not_count_old_ends_again(cluster: Operated) -> None:

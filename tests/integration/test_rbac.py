@@ -14,6 +14,7 @@ from cluster_jobs import Cluster, ClusterJob
 from cluster_view import ClusterView
 from control_plane import ControlPlane
 from fake_trainers import FakeTrainers
+from finetune_api.contract import Label
 from finetune_operator import rbac
 from finetune_operator.settings import Settings
 from operated import HOME, QUICK, USER, Operated
@@ -132,6 +133,16 @@ def _puts_back_what_was_changed(cluster: Operated) -> None:
         cluster.plane.api.patch(kind, job.namespace, job.object, {"spec": change})
         spec = found["spec"]
         job.until(lambda kind=kind, spec=spec: _spec(cluster, job, kind) == spec, f"{kind} as it was")
+    for kind in ("services", "configmaps"):
+        cluster.plane.api.patch(
+            kind, job.namespace, job.object, {"metadata": {"labels": {Label.MANAGED_BY: None}}}
+        )
+        job.until(lambda kind=kind: _is_labelled(cluster, job, kind), f"{kind} with its label")
+
+
+def _is_labelled(cluster: Operated, job: ClusterJob, kind: str) -> bool:
+    found = cluster.view.get(kind, job.namespace, job.object) or {}
+    return Label.MANAGED_BY in found.get("metadata", {}).get("labels", {})
 
 
 def _looks_at_what_is_in_its_way(cluster: Operated) -> None:

@@ -14,6 +14,7 @@ from finetune_operator.api_calls import Call
 from finetune_operator.api_errors import ApiError, Conflict, Denied, Gone, NotFound, Unavailable, error_of
 from finetune_operator.api_paths import EVENT, FINETUNEJOB, JOB, NODE, POD, of
 from finetune_operator.cluster import Cluster, ConfigurationError, Limits, login
+from finetune_operator.lease import LeaseLost
 from small_api import FAST, small_api
 
 PATHS = {
@@ -125,11 +126,39 @@ async def test_a_patch_is_a_merge_patch_and_a_delete_has_its_preconditions() -> 
         api.faults.append(lambda request: kinds.append(request.headers["Content-Type"]))  # type: ignore[func-returns-value]
         await cluster.patch("/x", {"metadata": {"uid": "u"}, "spec": {"a": None}})
         await cluster.delete("/x", "u", grace_seconds=0)
-        assert kinds == ["application/merge-patch+json"]
+        api.faults.append(lambda request: kinds.append(request.headers["Content-Type"]))  # type: ignore[func-returns-value]
+        await cluster.patch("/x", {}, keyed=True)
+        assert kinds == ["application/merge-patch+json", "application/strategic-merge-patch+json"]
+        api.bodies.pop()
         assert api.bodies == [
             {"metadata": {"uid": "u"}, "spec": {"a": None}},
             {"propagationPolicy": "Background", "preconditions": {"uid": "u"}, "gracePeriodSeconds": 0},
         ]
+
+
+@coroutines.run
+async def test_a_write_asks_whether_it_may_at_the_moment_it_goes_out() -> None:
+    async with small_api(Limits(rate=1000, burst=10)) as (api, cluster):
+        may_write = True
+
+        def guard() -> None:
+            if not may_write:
+                raise LeaseLost("too late")
+
+        cluster.guard = guard
+        await cluster.patch("/x", {"written": "in time"})
+        api.fail(429, {"Retry-After": "1"})
+        with pytest.raises(Unavailable):
+            await cluster.get("/x")
+        # These wait for the server's pause to end, and meanwhile the Lease is lost.
+        writes = (cluster.patch("/x", {}), cluster.create("/x", {}), cluster.delete("/x", "u"))
+        waiting = asyncio.gather(*writes, return_exceptions=True)
+        await asyncio.sleep(0)
+        may_write = False
+        assert [type(one) for one in await waiting] == [LeaseLost] * 3
+        await cluster.get("/x")
+        await cluster.patch("/lease", {"by": "the Lease itself"}, urgent=True)
+        assert api.bodies == [{"written": "in time"}, {"by": "the Lease itself"}]
 
 
 @coroutines.run

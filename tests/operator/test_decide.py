@@ -5,8 +5,9 @@ from typing import get_args
 import pytest
 
 from finetune_api.events import TrainerReport
-from finetune_api.v1alpha1.status import ConditionType, FineTuneJobStatus
+from finetune_api.v1alpha1.status import ConditionType
 from finetune_operator.plan import Create, Delete
+from pretend_answers import conditions, reasons, statuses
 from pretend_cluster import PretendCluster
 from pretend_objects import PUBLISHED
 
@@ -14,18 +15,6 @@ NO_IMAGES = (
     '{"exitCode":65,"reason":"NoImages","message":"there are no images. Fix: add some.","stageName":"head"}'
 )
 BAD = "Container trainer for pod ns/ft-flowers-1-abcde failed with exit code 65 matching FailJob rule at index 1"
-
-
-def conditions(cluster):
-    return {condition.type: condition.status for condition in cluster.status.conditions}
-
-
-def reasons(cluster):
-    return [note.reason for note in cluster.notes]
-
-
-def statuses(cluster):
-    return [one for one in cluster.writes if isinstance(one, FineTuneJobStatus)]
 
 
 def trained():
@@ -51,19 +40,22 @@ def fail(cluster, index=1):
     return cluster
 
 
-def test_a_new_job_gets_its_objects_in_order_and_then_one_status():
+def test_a_new_job_gets_its_objects_in_order_and_a_moment_later_one_status():
     cluster = PretendCluster()
     plan = cluster.step()
+    assert plan.status is None, "other new jobs get their objects first"
+    assert plan.again < 1
     kinds = [action.manifest["kind"] for action in plan.actions if isinstance(action, Create)]
     assert kinds == ["Service", "ConfigMap", "NetworkPolicy", "Job"]
     assert plan.check, "the FineTuneJob itself is read before anything is made"
+    cluster.step()
     assert (cluster.status.phase, cluster.status.job_uid) == ("Starting", cluster.job["metadata"]["uid"])
     assert cluster.plan().status is None
 
 
 def test_all_conditions_are_there_from_the_first_status_on():
     cluster = PretendCluster()
-    cluster.step()
+    cluster.settle()
     assert set(conditions(cluster)) == set(get_args(ConditionType))
     assert {one.observed_generation for one in cluster.status.conditions} == {1}
     assert conditions(cluster)["Finished"] == "False"

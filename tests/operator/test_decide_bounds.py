@@ -2,22 +2,10 @@
 
 import pytest
 
-from finetune_api.v1alpha1 import FineTuneJobStatus
 from finetune_operator.observed import Rejection
 from finetune_operator.plan import Patch, Plan
+from pretend_answers import conditions, reasons, statuses
 from pretend_cluster import PretendCluster
-
-
-def conditions(cluster):
-    return {condition.type: condition.status for condition in cluster.status.conditions}
-
-
-def reasons(cluster):
-    return [note.reason for note in cluster.notes]
-
-
-def statuses(cluster):
-    return [one for one in cluster.writes if isinstance(one, FineTuneJobStatus)]
 
 
 def test_a_job_that_is_being_deleted_is_left_alone():
@@ -131,7 +119,7 @@ def test_what_a_deleted_namesake_left_behind_is_waited_for():
 
 def test_a_job_of_ours_that_no_status_knows_is_adopted():
     cluster = PretendCluster()
-    cluster.step()
+    cluster.settle()
     del cluster.body["status"]
     plan = cluster.step()
     assert plan.actions == ()

@@ -1,6 +1,7 @@
 """The end of a job, and what worker 0 says last: a committed model counts, whatever else happened."""
 
 from finetune_operator.failures import OUT_OF_MEMORY
+from pretend_answers import conditions
 from pretend_cluster import PretendCluster
 from pretend_objects import PUBLISHED
 
@@ -10,10 +11,6 @@ def trained():
     cluster = PretendCluster().run()
     cluster.after(600)
     return cluster
-
-
-def conditions(cluster):
-    return {condition.type: condition.status for condition in cluster.status.conditions}
 
 
 def finish(cluster):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,12 @@ from aiohttp import web
 
 import coroutines
 from finetune_operator import knobs
+from finetune_operator.clock import boot_time
 from finetune_operator.cluster import Cluster
 from finetune_operator.lease import Lease, LeaseLost
+from finetune_operator.metrics import Metrics
+from finetune_operator.operator import Operator
+from finetune_operator.settings import Settings
 from small_api import SmallApi, serve, small_api
 
 SETTINGS = knobs.Lease(duration_seconds=15, renew_seconds=10, retry_seconds=0.01)
@@ -112,13 +117,30 @@ async def test_a_holder_that_does_not_renew_is_followed_when_its_time_is_over() 
 
 @coroutines.run
 async def test_a_frozen_holder_does_not_act_when_it_wakes() -> None:
-    async with server() as (_, cluster):
+    async with server() as (leases, cluster):
         clock = Clock()
         lease = campaign(cluster, clock, "first")
+        cluster.guard = lease.check
         assert await soon(lease)
+        written = leases.writes
         clock.time += 60
         with pytest.raises(LeaseLost):
-            lease.check()
+            await cluster.patch("/jobs/flowers", {})
+        assert leases.writes == written
+
+
+@coroutines.run
+async def test_an_operator_writes_nothing_without_the_lease() -> None:
+    async with server() as (leases, cluster):
+        Operator(Settings(), cluster, Metrics("0"))
+        with pytest.raises(LeaseLost):
+            await cluster.create("/events", {})
+        assert leases.writes == 0
+
+
+def test_the_time_that_a_machine_sleeps_counts() -> None:
+    since_boot = float(Path("/proc/uptime").read_text().split()[0])
+    assert boot_time() == pytest.approx(since_boot, abs=5)
 
 
 @coroutines.run

@@ -135,7 +135,11 @@ def test_sizes_add_up(
     empty = {volume["name"]: volume["emptyDir"] for volume in pod(found)["volumes"] if "emptyDir" in volume}
     sizes = {name: parse_quantity(where["sizeLimit"]) for name, where in empty.items()}
     in_memory = {name for name, where in empty.items() if where.get("medium") == "Memory"}
-    assert amounts["requests"] == amounts["limits"]
+    requested = parse_quantity(amounts["requests"]["ephemeral-storage"])
+    assert (
+        amounts["requests"] | {"ephemeral-storage": amounts["limits"]["ephemeral-storage"]}
+        == amounts["limits"]
+    )
     assert in_memory == {"shared-memory"}
     asked = parse_quantity(limits.get("memory", "4Gi"))
     assert parse_quantity(amounts["limits"]["memory"]) == asked + sizes["shared-memory"]
@@ -144,9 +148,30 @@ def test_sizes_add_up(
     assert disk == (
         parse_quantity(limits["ephemeral-storage"]) if "ephemeral-storage" in limits else on_disk + (1 << 30)
     )
+    assert requested == (disk if "ephemeral-storage" in limits else 4 << 30)
     assert ("features" in sizes) == (mode != "Disabled")
     assert workers * sizes.get("features", parse_quantity(cache)) >= parse_quantity(cache)
     assert int(environment(found)[Env.THREADS]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("job", "setup", "request_", "limit"),
+    [
+        pytest.param({}, {}, "4Gi", 36, id="a little of what the volumes may hold"),
+        pytest.param({"ephemeral-storage": "50Gi"}, {}, "50Gi", 50, id="all that the job asks for"),
+        pytest.param({}, {"ephemeralStorage": "9Gi"}, "9Gi", 9, id="all that the operator gives"),
+        pytest.param({}, {"ephemeralStorageRequest": "20Gi"}, "20Gi", 36, id="what the operator says"),
+        pytest.param({}, {"ephemeralStorageRequest": "1Ti"}, None, 36, id="never more than the limit"),
+    ],
+)
+def test_a_node_is_asked_for_some_of_its_disk(
+    job: dict[str, str], setup: dict[str, str], request_: str | None, limit: int
+) -> None:
+    found = made({"resources": {"limits": job}}, trainer={"resources": setup})
+    amounts = container(found)["resources"]
+    assert round(parse_quantity(amounts["limits"]["ephemeral-storage"]) / 2**30) == limit
+    wanted = request_ or amounts["limits"]["ephemeral-storage"]
+    assert amounts["requests"]["ephemeral-storage"] == wanted
 
 
 @pytest.mark.parametrize("story", manifest_stories.STORIES)

@@ -11,14 +11,17 @@ from finetune_api.events import (
     Phase,
     PhaseEvent,
     PlanEvent,
+    WarningEvent,
 )
 from finetune_supervisor.messages import Ending, Outcome
 from finetune_supervisor.metrics import Metrics
 
+END = 1020.0
+
 
 def samples(metrics: Metrics) -> dict[str, float]:
     """Value by name and labels, such as `finetune_train_loss{train}`."""
-    families = text_string_to_metric_families(metrics.text().decode())
+    families = text_string_to_metric_families(metrics.text(END).decode())
     return {
         f"{sample.name}{{{','.join(sorted(sample.labels.values()))}}}": sample.value
         for family in families
@@ -33,10 +36,15 @@ def chunk(global_step: int, steps: int = 5) -> ChunkEvent:
 
 
 def told(*, chief: bool = True) -> Metrics:
-    metrics = Metrics(chief=chief)
+    metrics = Metrics(chief=chief, now=990.0)
     metrics.process_started(generation=2)
     plan = PlanEvent(
-        stages=["head"], epochs=[2], steps_per_epoch=5, global_batch_size=8, trainable_parameters=[1300]
+        stages=["head"],
+        epochs=[2],
+        steps_per_epoch=5,
+        global_batch_size=8,
+        trainable_parameters=[1300],
+        unfrozen_from=[None],
     )
     epoch = EpochEvent(
         stage=0,
@@ -82,6 +90,8 @@ def test_a_chief_tells_of_training() -> None:
         "finetune_train_feature_cache_bytes{}": 99,
         "finetune_checkpoint_save_duration_seconds_count{}": 1,
         "finetune_checkpoint_bytes{}": 1000,
+        "finetune_checkpoint_last_timestamp_seconds{}": 1000.0,
+        "finetune_train_last_event_timestamp_seconds{}": 1000.0,
         "finetune_train_generation{}": 2,
         "finetune_train_first_step_seconds{}": 1.25,
         "finetune_train_last_first_step_timestamp_seconds{}": 1000.0,
@@ -114,4 +124,23 @@ def test_an_end_is_counted_by_reason_and_time() -> None:
     assert seen["finetune_train_generations_ended_total{Trained}"] == 1
     assert seen["finetune_train_last_end_timestamp_seconds{}"] == 1020.0
     assert seen["finetune_train_device_memory_peak_bytes{host}"] == 1 << 20
-    assert seen["finetune_train_phase_seconds_total{Step}"] == 10.0
+
+
+def test_time_is_counted_while_it_passes_and_without_a_process_as_waiting() -> None:
+    metrics = told()  # up from 990 on, a process from 1000 on
+    assert samples(metrics)["finetune_train_phase_seconds_total{Step}"] == END - 1000.0
+    metrics.process_ended(Outcome(ending=Ending.LEFT), max_rss_bytes=0, now=END)
+    metrics.observe(PhaseEvent(phase=Phase.START), highest_step=5, now=END + 5)
+    seen = samples(metrics)
+    assert seen["finetune_train_phase_seconds_total{Wait}"] == 10.0 + 5.0
+    assert seen["finetune_train_phase_seconds_total{Step}"] == END - 1000.0
+
+
+def test_warnings_are_counted_by_reason_from_0_on() -> None:
+    metrics = told()
+    assert samples(metrics)["finetune_train_warnings_total{NonFiniteLoss}"] == 0
+    for reason in ("NonFiniteLoss", "FileIgnored"):
+        metrics.observe(WarningEvent(reason=reason, message="so it is"), highest_step=5, now=1000.0)
+    seen = samples(metrics)
+    assert seen["finetune_train_warnings_total{NonFiniteLoss}"] == 1
+    assert seen["finetune_train_warnings_total{FileIgnored}"] == 1

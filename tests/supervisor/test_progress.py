@@ -29,6 +29,7 @@ PLAN = PlanEvent(
     steps_per_epoch=10,
     global_batch_size=8,
     trainable_parameters=[11, 1111],
+    unfrozen_from=[None, "block_15_expand"],
 )
 
 
@@ -157,3 +158,9 @@ def test_a_checkpoint_ages() -> None:
 def test_a_warning_is_told_once() -> None:
     warning = WarningEvent(reason="Rotated", message="3 images are rotated.")
     assert shown(warning, warning).warnings == [warning]
+
+
+def test_what_the_plan_says_of_its_stages_is_shown() -> None:
+    now = shown(PLAN, chunk(0, 0, 1, 1))
+    assert (now.num_stages, now.steps_per_epoch) == (2, 10)
+    assert (now.trainable_parameters, now.unfrozen_from) == ([11, 1111], [None, "block_15_expand"])

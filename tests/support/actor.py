@@ -76,6 +76,7 @@ class Actor:
                 steps_per_epoch=STEPS_PER_EPOCH,
                 global_batch_size=8,
                 trainable_parameters=[11],
+                unfrozen_from=[None],
             )
         )
         step, value = self._resume()

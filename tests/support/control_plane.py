@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import urllib3
@@ -40,6 +41,8 @@ class ControlPlane:
         api_port, etcd_port, peer_port, *self._ports = free_ports(5)
         authority = Authority(folder / "pki")
         self.layout = Layout(folder, authority, api_port, etcd_port, peer_port, self._network.cidr)
+        if real := self.options.real_network:
+            self.layout = replace(self.layout, api_host=real.api, api_port=443)
         self.url = self.layout.api_url
         self.kubeconfig = self.layout.kubeconfig("test-admin", ["system:masters"])
         self.access = Access.read(self.kubeconfig)
@@ -61,10 +64,12 @@ class ControlPlane:
         try:
             self.etcd.start()
             self.start_api()
-            for daemon in (self.controller_manager, self.scheduler, self.kwok):
+            for daemon in (self.controller_manager, self.scheduler):
                 daemon.start()
-            fates.install(self.api)
-            fake_nodes.add(self.api, self.options.nodes)
+            if not self.options.real_network:
+                self.kwok.start()
+                fates.install(self.api)
+                fake_nodes.add(self.api, self.options.nodes)
             wait_until(lambda: self.api.find("serviceaccounts", "default", "default"), _PATIENCE, self._logs)
         except BaseException:
             self.stop()

@@ -3,19 +3,32 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 
 import audit_log
 from built_tools import built
 from certificates import Authority, Identity
 
-SERVICE_ADDRESS = "10.96.0.1"
+SERVICES = "10.96.0.0/16"
 _KWOK = [Path(__file__).with_name(name) for name in ("kwok.yaml", "kwok_pods.yaml")]
 # Nothing routes to services here; EndpointSlices refuse loopback addresses, and their controller would retry for ever.
 _CONTROLLERS = (
     "*,-endpoints-controller,-endpointslice-controller,-endpointslice-mirroring-controller,"
     "-cloud-node-lifecycle-controller,-node-route-controller,-service-lb-controller"
 )
+_CONTROLLERS_OF_REAL_NODES = (
+    "*,-cloud-node-lifecycle-controller,-node-route-controller,-service-lb-controller"
+)
+
+
+@dataclass(frozen=True)
+class RealNetwork:
+    """Addresses that real nodes and their pods can reach."""
+
+    api: str
+    """The first address of `services`: what pods take for the API server's Service is the server itself."""
+    services: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,8 @@ class Options:
     """More flags of the controller manager; the last one of a name counts."""
     api_flags: Sequence[str] = ()
     """More flags of the API server, for example --runtime-config=…"""
+    real_network: "RealNetwork | None" = None
+    """Where pods of real nodes find the API server; None: kwok plays the nodes and everything is on loopback."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +65,11 @@ class Layout:
     etcd_peer_port: int
     cidr: str
     """Addresses of pods, as kwok wants them: the first one of a loopback network, /16."""
+    api_host: str = "127.0.0.1"
 
     @property
     def api_url(self) -> str:
-        return f"https://127.0.0.1:{self.api_port}"
+        return f"https://{self.api_host}:{self.api_port}"
 
     @property
     def etcd_url(self) -> str:
@@ -88,23 +104,28 @@ def etcd(layout: Layout) -> list[str]:
 def apiserver(layout: Layout, options: Options) -> list[str]:
     """With every write and every read by a user of the tests in the audit log."""
     authority, folder = layout.authority, layout.folder
-    server = authority.issue("kube-apiserver", addresses=["127.0.0.1", SERVICE_ADDRESS])
+    services = options.real_network.services if options.real_network else SERVICES
+    first = str(next(ip_network(services).hosts()))
+    server = authority.issue("kube-apiserver", addresses=[layout.api_host, first])
     tokens = authority.key_pair("service-accounts")
     policy = folder / "audit-policy.json"
     policy.write_text(json.dumps(audit_log.POLICY))
     return [
         f"{built('kubernetes')}/kube-apiserver",
         f"--etcd-servers={layout.etcd_url}",
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
+        f"--bind-address={layout.api_host}",
+        f"--advertise-address={layout.api_host}",
         "--endpoint-reconciler-type=none",
         f"--secure-port={layout.api_port}",
         f"--tls-cert-file={server.certificate}",
         f"--tls-private-key-file={server.key}",
         *_front_proxy(authority),
-        "--service-cluster-ip-range=10.96.0.0/16",
+        *(_client_of_kubelets(authority) if options.real_network else []),
+        f"--service-cluster-ip-range={services}",
         "--authorization-mode=Node,RBAC",
         "--anonymous-auth=false",
+        # As on real clusters: what stops privileged pods is something else.
+        "--allow-privileged=true",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={tokens.certificate}",
         f"--service-account-signing-key-file={tokens.key}",
@@ -127,7 +148,7 @@ def controller_manager(layout: Layout, options: Options, port: int) -> list[str]
         "--use-service-account-credentials=true",
         f"--service-account-private-key-file={tokens.key}",
         f"--root-ca-file={layout.authority.certificate}",
-        f"--controllers={_CONTROLLERS}",
+        f"--controllers={_CONTROLLERS_OF_REAL_NODES if options.real_network else _CONTROLLERS}",
         # A lost node is tainted within a second of losing its Ready condition.
         "--node-monitor-period=1s",
         *_limits(options),
@@ -169,6 +190,17 @@ def _client_of_the_api(layout: Layout, user: str, port: int) -> list[str]:
         "--bind-address=127.0.0.1",
         f"--secure-port={port}",
         "--profiling=false",
+    ]
+
+
+def _client_of_kubelets(authority: Authority) -> list[str]:
+    """For `kubectl logs` and `kubectl exec`."""
+    client = authority.issue("kube-apiserver-kubelet-client", ["system:masters"])
+    return [
+        f"--kubelet-client-certificate={client.certificate}",
+        f"--kubelet-client-key={client.key}",
+        f"--kubelet-certificate-authority={authority.certificate}",
+        "--kubelet-preferred-address-types=InternalIP",
     ]
 
 

@@ -55,7 +55,14 @@ def _marked(since: str | None) -> Body:
 def _patch_pod(api: Api, pod: Body, change: Body, subresource: str = "") -> None:
     """Without effect on a pod that another test has taken away meanwhile."""
     try:
-        api.patch("pods", pod["metadata"]["namespace"], pod["metadata"]["name"], change, subresource, STRATEGIC_PATCH)
+        api.patch(
+            "pods",
+            pod["metadata"]["namespace"],
+            pod["metadata"]["name"],
+            change,
+            subresource,
+            STRATEGIC_PATCH,
+        )
     except ApiError as error:
         if error.status != HTTPStatus.NOT_FOUND:
             raise

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from api_client import Body
+from finetune_api import http_pages
 from finetune_api.contract import HTTP_PORT
 from finetune_api.errors import FineTuneError
 from finetune_api.events import (
@@ -23,13 +24,14 @@ from finetune_api.events import (
     Role,
     StageEvent,
 )
-from finetune_supervisor import http_server, supervisor
+from finetune_supervisor import supervisor
 from finetune_supervisor.board import Board
-from finetune_supervisor.messages import Start, Verdict
+from finetune_supervisor.messages import Ending, Outcome, Start, Verdict
 from finetune_supervisor.report import ReportFile
 from finetune_supervisor.settings import Address
 
 STAGES, EPOCHS = ("head", "finetune"), (2, 3)
+TRAINABLE, UNFROZEN_FROM = (1000, 2000), (None, "block_15_expand")
 STEPS_PER_EPOCH = 10
 _T = TypeVar("_T")
 
@@ -60,10 +62,16 @@ class FakeTrainer:
                 epochs=list(EPOCHS),
                 steps_per_epoch=STEPS_PER_EPOCH,
                 global_batch_size=32,
-                trainable_parameters=[1000, 2000],
+                trainable_parameters=list(TRAINABLE),
+                unfrozen_from=list(UNFROZEN_FROM),
             )
         )
         self.phase(Phase.BUILD)
+
+    def lose(self) -> None:
+        """The training process was killed."""
+        killed = Outcome(ending=Ending.FAILED, code=137, reason="Killed", message="killed by SIGKILL")
+        self._do(lambda: self._board.ended(killed, max_rss_bytes=1 << 30))
 
     def wait_for(self, problem: FineTuneError) -> None:
         """Nothing can start before this is repaired."""
@@ -142,7 +150,7 @@ class FakeTrainer:
     def listen(self, host: str) -> None:
         """Answers there until `close`."""
         address = Address(host, HTTP_PORT)
-        self._server = self._run(http_server.serve(address, supervisor.pages(self._board)))
+        self._server = self._run(http_pages.serve(address.host, address.port, supervisor.pages(self._board)))
 
     def close(self) -> None:
         """Nobody answers there any more."""

@@ -70,7 +70,7 @@ def _built() -> Json:
             "endpoint": "http://minio:9000",
             "region": "eu-central-1",
         },
-        "image": "ghcr.io/team/trainer:1.2",
+        "image": "registry.example.com/team/trainer:1.2",
         "env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
         "resources": {"limits": {"cpu": "100m", "memory": "256Mi"}},
         "placement": {
@@ -166,7 +166,7 @@ def _status() -> Json:
         },
         "startTime": time,
         "completionTime": time,
-        "trainerImage": "ghcr.io/team/trainer@sha256:" + "0" * 64,
+        "trainerImage": "registry.example.com/team/trainer@sha256:" + "0" * 64,
         "jobUID": "1",
         "runID": "2",
         "progress": {

@@ -27,7 +27,7 @@ _GOOD = {
     fields.LABEL_KEY: ("zone", "topology.kubernetes.io/zone", "a/B_c.d", "Z"),
     fields.LABEL_VALUE: ("", "a", "A_b.C-d", "eu-central-1"),
     fields.CONTROLLER: ("kueue.x-k8s.io/multikueue", "a/b"),
-    fields.IMAGE: ("a", "ghcr.io/team/trainer:1.2", "localhost:5000/x@sha256:" + "0" * 64),
+    fields.IMAGE: ("a", "registry.example.com/team/trainer:1.2", "localhost:5000/x@sha256:" + "0" * 64),
     fields.URI: ("s3://bucket/a b", "gs://b", "az://c/ü/日本", "s3://b/😀", "s3://b/$(id)", "s3://b/%2e%2e/"),
     fields.LINE: ("", "eth0", "10.0.0.0/8,.svc", "a=b; rm -rf /", "日本 😀", "$(HOME) ${HOME} {{ x }}"),
     fields.URL: ("http://minio:9000", "https://[::1]:9000/x"),

@@ -257,7 +257,7 @@ class PretendCluster:
             case Create(manifest):
                 self._create(deepcopy(dict(manifest)))
             case Patch(kind, _, uid, body):
-                merge(self._find(kind, uid), body)
+                merge(self._find(kind, uid), body, keyed=action.keyed)
             case Delete(kind, _, uid):
                 self._delete(kind, uid)
 
@@ -288,11 +288,7 @@ class PretendCluster:
 
     def _write(self, status: FineTuneJobStatus) -> None:
         self.writes.append(status)
-        written = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        if written.get("jobUID") == "{jobUID}":
-            assert self.job is not None
-            written["jobUID"] = self.job["metadata"]["uid"]
-        self.body["status"] = written
+        self.body["status"] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def _uid(self) -> str:
         self._uids += 1

@@ -21,14 +21,17 @@ def time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def merge(into: Body, patch: Mapping[str, Any]) -> None:
-    """RFC 7386."""
+def merge(into: Body, patch: Mapping[str, Any], *, keyed: bool = False) -> None:
+    """RFC 7386; with `keyed`, conditions are merged by their type as in a strategic merge patch."""
     for key, value in patch.items():
         if value is None:
             into.pop(key, None)
         elif isinstance(value, Mapping):
             inner = into.get(key)
             into[key] = inner if isinstance(inner, dict) else {}
-            merge(into[key], value)
+            merge(into[key], value, keyed=keyed)
+        elif keyed and key == "conditions":
+            named = {one["type"]: one for one in (*into.get(key, []), *value)}
+            into[key] = deepcopy(list(named.values()))
         else:
             into[key] = deepcopy(value)

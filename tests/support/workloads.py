@@ -89,6 +89,6 @@ WORKLOADS = (
     Workload("worker fails and comes back", _worker_fails),
     Workload("suspend and resume", _suspend),
     Workload("delete while running", _delete),
-    Workload("deadline", _deadline, {"activeDeadlineSeconds": 3}),
+    Workload("deadline", _deadline, {"activeDeadlineSeconds": 5}),
     Workload("time to live", _ttl, {"ttlSecondsAfterFinished": 1}),
 )

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import jobs
 from finetune_api.events import EpochEvent
 from finetune_api.plan import EarlyStopping, ResolvedStage, StopWhen
-from finetune_trainer import evaluate, metrics, optimizers, stopping
+from finetune_trainer import evaluate, graph, metrics, optimizers, plan_of, stopping
 from finetune_trainer.state import Best, RunState
 
 
@@ -138,3 +139,21 @@ def test_a_state_survives_its_checkpoint() -> None:
     assert again.to_checkpoint()[1] == state.to_checkpoint()[1]
     np.testing.assert_array_equal(again.weights["head/kernel"], state.weights["head/kernel"])
     np.testing.assert_array_equal(again.predictions["judged"], state.predictions["judged"])
+
+
+@pytest.mark.parametrize(
+    ("unfrozen", "lowest"),
+    [
+        pytest.param({"blocks": 0}, None, id="a head alone"),
+        pytest.param({"blocks": 2}, "block_15_expand", id="two blocks"),
+        pytest.param(
+            {"fromLayer": "block_16_expand_BN"}, "block_16_depthwise", id="frozen BatchNormalization"
+        ),
+        pytest.param({"all": True}, "Conv1", id="everything but the input, which has no weights"),
+    ],
+)
+def test_the_lowest_layer_that_a_stage_trains(unfrozen: dict[str, Any], lowest: str | None) -> None:
+    resolved = jobs.resolved({"stages": [{"name": "a", "unfreeze": unfrozen}]})
+    skeleton = graph.skeleton("MobileNetV2", 32)
+    layers = plan_of.trained_layers(skeleton, resolved.stages[0])
+    assert (layers[0].name if layers else None) == lowest

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from finetune_api.errors import GaveUp
-from finetune_api.events import EVENT, EpochEvent
+from finetune_api.events import EVENT, EpochEvent, WarningEvent
 from finetune_api.plan import Plan, ResolvedJob, ResolvedStage
 from finetune_trainer import backbone, batches, distribution, evaluate, graph, stage_model, trunk, weights
 from finetune_trainer.channel import Channel
@@ -187,5 +187,7 @@ def test_a_rate_that_is_too_high_is_lowered(tmp_path: Path, monkeypatch: pytest.
     state = RunState()
     assert setting.run.train(state) == "Completed"
     assert state.rate_scale == pytest.approx(0.1)
+    said = map(EVENT.validate_json, setting.events.read_text().splitlines())
+    assert [one.reason for one in said if isinstance(one, WarningEvent)] == ["NonFiniteLoss"]
     assert state.global_step == 2 * COUNT // BATCH
     assert setting.epochs()[0].learning_rate == pytest.approx(0.001)

@@ -1,10 +1,14 @@
 """What a backbone starts from, and what is refused."""
 
 import hashlib
+import os
+from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
+from keras.src.legacy.saving import legacy_h5_format
 
 from finetune_api.errors import BadData, BadJob, MissingInput
 from finetune_api.plan import ResolvedJob
@@ -116,6 +120,25 @@ def test_weights_that_cannot_be_downloaded_are_missing_with_the_place_to_put_the
     assert raised.value.reason == "ImageNetWeightsMissing"
     assert str(tmp_path / "models") in str(raised.value)
     assert "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96_no_top.h5" in str(raised.value)
+
+
+def test_imagenet_weights_are_found_in_a_folder_that_cannot_be_written(monkeypatch, tmp_path):
+    """Such as one in an image. Root may write anywhere, so the answer is put into the mouth of the system."""
+    name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96_no_top.h5"
+    (tmp_path / "models").mkdir()
+    seeded = backbone.build("MobileNetV2", 96, 0.35, seed=4)
+    with h5py.File(tmp_path / "models" / name, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, seeded)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(keras.src.backend.config, "_KERAS_DIR", str(tmp_path))
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path and access(path, mode))
+    model = backbone.build("MobileNetV2", 96, 0.35)
+    try:
+        weights.load_imagenet(model, "MobileNetV2", 96, 0.35)
+    finally:
+        Path("/tmp/.keras/models", name).unlink(missing_ok=True)
+    assert weights.digest(weights.to_arrays(model)) == weights.digest(weights.to_arrays(seeded))
 
 
 def test_efficientnet_with_imagenet_weights_computes_what_keras_does_with_its_extra_rescaling(

@@ -10,6 +10,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from obstore.store import ObjectStore as Client
 
 from finetune_api.errors import BadConfiguration, Denied
+from finetune_store.addresses import require_open
 from finetune_store.storage import StorageOptions
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ _S3_SOURCES = (
 def connect(scheme: str, place: str, options: StorageOptions, values: Mapping[str, str] | None) -> Client:
     """A client for `scheme`://`place`, with the credentials folder's `values`; None: the environment's.
 
-    A folder with a certificate authority alone leaves the credentials to the environment too.
+    A folder with a certificate authority alone leaves the credentials to the environment too. Raises Denied for an
+    endpoint or a proxy at an address that is closed to this process.
     """
+    require_open(options.endpoint)
     bucket, _, prefix = place.partition("/")
     ca = values.get("ca") if values else None
     keys = None if values is not None and values.keys() == {"ca"} else values

@@ -11,6 +11,7 @@
     7. finish    staged files deleted, published.json in the run folder: nothing remains to be done
 
 Every step may be repeated, and done by two processes at once; an attempt begins with the first not done yet.
+What happens to versions that are old by then: see `retention`.
 """
 
 import hashlib
@@ -27,7 +28,8 @@ from finetune_store.versions import claim_version
 
 MANIFEST = "manifest.json"
 LATEST = "latest.json"
-_LAST = "saved_model.pb"
+GRAPH = "saved_model.pb"
+"""What readers without our manifest take for the sign of a whole version."""
 _ELECTED = "export.json"
 
 Tick = Callable[[int, int], None]
@@ -100,14 +102,14 @@ def publish(
 
 def read_version(run: RunFolder, version: int) -> Document | None:
     """The manifest of a version, or None when there is no such version, whatever files are lying there."""
-    key = _key(run, version, MANIFEST)
+    key = version_key(run, version, MANIFEST)
     found = run.store.find(key)
     return None if found is None else from_json(found, run.store.uri(key))
 
 
 def whole(run: RunFolder, manifest: Document) -> bool:
     """Whether every file of a manifest is there with the size that it says."""
-    folder = _key(run, manifest["version"])
+    folder = version_key(run, manifest["version"])
     sizes = {entry.key.removeprefix(f"{folder}/"): entry.size for entry in run.store.list(folder)}
     return all(sizes.get(name) == facts["size"] for name, facts in manifest["files"].items())
 
@@ -151,14 +153,16 @@ def _copy(run: RunFolder, manifest: Document, tick: Tick) -> None:
     if read_version(run, version) is not None:
         return  # committed; if as another identity, `_commit` finds out
     for done, name in enumerate(names, start=1):
-        run.store.copy(_staged(run, manifest["attempt"], f"model/{name}"), _key(run, version, name))
+        run.store.copy(_staged(run, manifest["attempt"], f"model/{name}"), version_key(run, version, name))
         tick(len(names) + done, 2 * len(names))
     if not whole(run, manifest):
-        raise TryAgain("CopyIncomplete", f"{run.store.uri(_key(run, version))} is not what was copied there")
+        raise TryAgain(
+            "CopyIncomplete", f"{run.store.uri(version_key(run, version))} is not what was copied there"
+        )
 
 
 def _commit(run: RunFolder, manifest: Document) -> Publication:
-    key = _key(run, manifest["version"], MANIFEST)
+    key = version_key(run, manifest["version"], MANIFEST)
     committed = from_json(run.store.create_or_read(key, to_json(manifest)), run.store.uri(key))
     _require_identity(run, committed, manifest["identity"])
     return _publication(run, committed)
@@ -194,14 +198,14 @@ def _finished(run: RunFolder) -> Publication | None:
 
 
 def _publication(run: RunFolder, manifest: Document) -> Publication:
-    return Publication(manifest["version"], run.store.uri(_key(run, manifest["version"])), manifest)
+    return Publication(manifest["version"], run.store.uri(version_key(run, manifest["version"])), manifest)
 
 
 def _require_identity(run: RunFolder, manifest: Document, identity: str) -> None:
     if manifest.get("identity") != identity:
         raise GaveUp(
             "ConflictingVersion",
-            f"{run.store.uri(_key(run, manifest.get('version', 0)))} is another model than this run's",
+            f"{run.store.uri(version_key(run, manifest.get('version', 0)))} is another model than this run's",
             "a version of its own for each run",
             "run again with --new-version, or under another name",
         )
@@ -209,10 +213,11 @@ def _require_identity(run: RunFolder, manifest: Document, identity: str) -> None
 
 def _in_order(files: Mapping[str, Any]) -> Sequence[str]:
     """Variables and assets before the graph that needs them."""
-    return sorted(files, key=lambda name: (name == _LAST, name))
+    return sorted(files, key=lambda name: (name == GRAPH, name))
 
 
-def _key(run: RunFolder, version: int, name: str = "") -> str:
+def version_key(run: RunFolder, version: int, name: str = "") -> str:
+    """Key of a version's folder, or of a file in it."""
     folder = f"{run.results}/model/{version}"
     return f"{folder}/{name}" if name else folder
 

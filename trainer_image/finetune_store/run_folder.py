@@ -33,11 +33,18 @@ class RunFolder:
         """Folder of the job's results, as a key of `store`."""
         self.claims = f".run/{namespace}/{name}/versions"
         """Folder of version numbers taken by the job's runs."""
+        self.removals = f".run/{namespace}/{name}/removals"
+        """Folder of notes about versions that are being removed."""
         self.folder = f".run/{namespace}/{name}/{run_id}"
 
     def key(self, name: str) -> str:
         """Key in the store of `name` in this run's folder."""
         return f"{self.folder}/{name}"
+
+    def other(self, run_id: str) -> "RunFolder":
+        """The folder of another run of the same job."""
+        namespace, name = self.results.split("/")
+        return RunFolder(self.store, namespace, name, run_id)
 
     def check_writable(self) -> None:
         """Raise Denied, MissingInput … now rather than after an hour of training."""

@@ -21,7 +21,7 @@ class Board:
     """Takes in what happens and shows it. Cheap enough for every event."""
 
     def __init__(self, index: int, report_file: ReportFile) -> None:
-        self._metrics = Metrics(chief=index == 0)
+        self._metrics = Metrics(chief=index == 0, now=time.time())
         self._file = report_file
         self._view = View(Progress())
         self._verdict: Verdict | None = None
@@ -84,7 +84,7 @@ class Board:
 
     def metrics(self) -> bytes:
         """The body of `GET /metrics`."""
-        return self._metrics.text()
+        return self._metrics.text(time.time())
 
     def _show(self, **update: object) -> None:
         shown = self._view.progress.model_copy(update=update)

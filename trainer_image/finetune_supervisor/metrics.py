@@ -7,7 +7,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from finetune_api.events import (
     CacheEvent,
@@ -18,19 +25,26 @@ from finetune_api.events import (
     FirstStepEvent,
     PhaseEvent,
     PlanEvent,
+    WarningEvent,
 )
 from finetune_supervisor.messages import Outcome
 
 STEP_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 SAVE_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+NON_FINITE = "NonFiniteLoss"
+NO_PROCESS = "Wait"
+"""Phase of a supervisor without a training process: its peers are missing."""
 
 
 class Metrics:
     """What this supervisor saw, over all generations. Times of day are Unix seconds."""
 
-    def __init__(self, *, chief: bool) -> None:
+    def __init__(self, *, chief: bool, now: float) -> None:
+        # A second series for each counter, which nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._chief = chief
-        self._phase: tuple[str, float] | None = None
+        self._phase = NO_PROCESS
+        self._counted_until = now
         self._registry = CollectorRegistry()
         self._training()
         self._gang()
@@ -53,6 +67,12 @@ class Metrics:
         self._cache = gauge("train_feature_cache_bytes", "This worker's feature cache.")
         self._save = histogram("checkpoint_save_duration_seconds", "One checkpoint.", buckets=SAVE_BUCKETS)
         self._saved = gauge("checkpoint_bytes", "Size of the newest checkpoint.")
+        self._saved_at = gauge("checkpoint_last_timestamp_seconds", "When the newest checkpoint was whole.")
+        self._heard_at = gauge(
+            "train_last_event_timestamp_seconds", "When training last gave a sign of life."
+        )
+        self._warnings = counter("train_warnings", "Warnings of the training process.", ["reason"])
+        self._warnings.labels(NON_FINITE)  # 0 until it happens, not absent: an alert can see the first one
 
     def _gang(self) -> None:
         counter, gauge, _ = self._kinds()
@@ -67,8 +87,9 @@ class Metrics:
         counter, gauge, histogram = (functools.partial(_prefixed, kind) for kind in kinds)
         return counter, gauge, histogram
 
-    def text(self) -> bytes:
+    def text(self, now: float) -> bytes:
         """The exposition of `GET /metrics`."""
+        self._count_time(now)
         return generate_latest(self._registry)
 
     def process_started(self, generation: int) -> None:
@@ -77,7 +98,7 @@ class Metrics:
 
     def process_ended(self, outcome: Outcome, max_rss_bytes: int, now: float) -> None:
         """A training process was reaped at `now`."""
-        self._leave_phase(now)
+        self._enter(NO_PROCESS, now)
         self._ended.labels(outcome.reason or outcome.ending).inc()
         self._ended_at.set(now)
         if max_rss_bytes:
@@ -85,10 +106,10 @@ class Metrics:
 
     def observe(self, event: Event, highest_step: int, now: float) -> None:
         """Takes in an event; `highest_step` is the highest global step of any generation before it."""
+        self._heard_at.set(now)
         match event:
             case PhaseEvent():
-                self._leave_phase(now)
-                self._phase = (event.phase, now)
+                self._enter(event.phase, now)
             case PlanEvent():
                 for stage, parameters in zip(event.stages, event.trainable_parameters, strict=True):
                     self._parameters.labels(stage).set(parameters)
@@ -104,6 +125,9 @@ class Metrics:
             case CheckpointEvent():
                 self._save.observe(event.seconds)
                 self._saved.set(event.bytes)
+                self._saved_at.set(now)
+            case WarningEvent():
+                self._warnings.labels(event.reason).inc()
             case CacheEvent():
                 self._cache.set(event.bytes)
             case FirstStepEvent():
@@ -132,11 +156,13 @@ class Metrics:
         if event.val_accuracy is not None:
             self._metric.labels("validation", "accuracy").set(event.val_accuracy)
 
-    def _leave_phase(self, now: float) -> None:
-        if self._phase:
-            phase, since = self._phase
-            self._phase_seconds.labels(phase).inc(max(0.0, now - since))
-            self._phase = None
+    def _enter(self, phase: str, now: float) -> None:
+        self._count_time(now)
+        self._phase = phase
+
+    def _count_time(self, now: float) -> None:
+        self._phase_seconds.labels(self._phase).inc(max(0.0, now - self._counted_until))
+        self._counted_until = now
 
 
 def _prefixed(kind: Callable[..., Any], name: str, *rest: Any, **options: Any) -> Any:

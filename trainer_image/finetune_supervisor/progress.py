@@ -63,9 +63,10 @@ def at(view: View, now: float) -> Progress:
 
 
 def _plan(view: View, event: PlanEvent, _: float) -> View:
-    view = _with(
-        replace(view, plan=event), num_stages=len(event.stages), steps_per_epoch=event.steps_per_epoch
-    )
+    told = {
+        name: getattr(event, name) for name in ("steps_per_epoch", "trainable_parameters", "unfrozen_from")
+    }
+    view = _with(replace(view, plan=event), num_stages=len(event.stages), **told)
     return _in_stage(view, view.progress.stage, view.progress.stage_name)
 
 

@@ -5,10 +5,10 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 
+from finetune_api import http_pages
 from finetune_api.errors import FineTuneError, TryAgain
-from finetune_supervisor import http_server
+from finetune_api.http_pages import Page, page
 from finetune_supervisor.board import Board
-from finetune_supervisor.http_server import Page
 from finetune_supervisor.messages import Verdict, internal_error, verdict_of
 from finetune_supervisor.report import ReportFile
 from finetune_supervisor.settings import Settings
@@ -57,10 +57,10 @@ async def supervise(settings: Settings, report_file: ReportFile, zygote: Sequenc
 
 def pages(board: Board) -> dict[str, Page]:
     """What the supervisor's HTTP server shows."""
-    ok = Page("text/plain", lambda: b"ok\n")
+    ok = page("text/plain", lambda: b"ok\n")
     return {
-        "/metrics": Page("text/plain; version=0.0.4", board.metrics),
-        "/progress": Page(
+        "/metrics": page("text/plain; version=0.0.4", board.metrics),
+        "/progress": page(
             "application/json", lambda: board.progress().model_dump_json(by_alias=True).encode()
         ),
         "/healthz": ok,
@@ -70,7 +70,7 @@ def pages(board: Board) -> dict[str, Page]:
 
 async def _served(settings: Settings, board: Board) -> asyncio.Server:
     try:
-        return await http_server.serve(settings.http, pages(board))
+        return await http_pages.serve(settings.http.host, settings.http.port, pages(board))
     except OSError as error:
         raise TryAgain(
             "PortTaken", f"cannot listen on {settings.http}: {error.strerror or error}", "a free port"

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from finetune_api import schedule
 from finetune_api.events import PlanEvent
-from finetune_api.plan import Facts, Plan, ResolvedJob
+from finetune_api.plan import Facts, Plan, ResolvedJob, ResolvedStage
 from finetune_trainer import graph
 from finetune_trainer.corpus import Corpus
 from finetune_trainer.graph import Cut
@@ -53,23 +53,26 @@ def describe(plan: Plan) -> PlanEvent:
     skeleton = graph.skeleton(job.backbone, job.image_size, job.alpha)
     width = int(skeleton.output.shape[-1])
     head = (width + 1) * len(plan.classes)
+    trained = [trained_layers(skeleton, stage) for stage in job.stages]
     return PlanEvent(
         stages=[stage.name for stage in plan.stages],
         epochs=[stage.epochs for stage in plan.stages],
         steps_per_epoch=min(plan.steps_per_epoch, job.smoke_steps or plan.steps_per_epoch),
         global_batch_size=job.global_batch_size,
-        trainable_parameters=[head + _trainable(skeleton, job, index) for index in range(len(job.stages))],
+        trainable_parameters=[head + sum(map(_parameters, layers)) for layers in trained],
+        unfrozen_from=[layers[0].name if layers else None for layers in trained],
     )
 
 
-def _trainable(skeleton: Any, job: ResolvedJob, index: int) -> int:
-    stage = job.stages[index]
-    total = 0
-    for layer in skeleton.layers[stage.first_trainable :]:
-        if type(layer).__name__ == "BatchNormalization" and stage.batch_norm == "Frozen":
-            continue
-        total += sum(math.prod(weight.shape) for weight in layer.trainable_weights)
-    return total
+def trained_layers(skeleton: Any, stage: ResolvedStage) -> list[Any]:
+    """Layers of the backbone whose weights `stage` changes, from the input up."""
+    frozen = "BatchNormalization" if stage.batch_norm == "Frozen" else None
+    above = skeleton.layers[stage.first_trainable :]
+    return [layer for layer in above if layer.trainable_weights and type(layer).__name__ != frozen]
+
+
+def _parameters(layer: Any) -> int:
+    return sum(math.prod(weight.shape) for weight in layer.trainable_weights)
 
 
 def _facts(context: RunContext, images: Corpus) -> Facts:

@@ -16,10 +16,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from finetune_api.dataset import Example
-from finetune_api.errors import GaveUp, TryAgain
-from finetune_api.events import EpochEvent, Phase, ResultEvent
+from finetune_api.errors import FineTuneError, GaveUp, TryAgain
+from finetune_api.events import EpochEvent, Phase, ResultEvent, WarningEvent
 from finetune_api.plan import Plan
-from finetune_store import publish
+from finetune_store import publish, retention
 from finetune_store.checkpoint_index import CheckpointDamagedError
 from finetune_store.run_folder import RunFolder
 from finetune_trainer import corpus, decode, export, model_card, stage_model, verify, weights
@@ -78,6 +78,7 @@ def publish_model(context: RunContext) -> ResultEvent:
     )
     if not context.job.checkpoint_retain:
         open_checkpoints(context).clear()
+    _remove_old_versions(context, published.version)
     return ResultEvent(
         result="Published",
         model_uri=published.uri,
@@ -86,6 +87,15 @@ def publish_model(context: RunContext) -> ResultEvent:
         best_stage=trained["best_stage"],
         best_epoch=trained["best_epoch"],
     )
+
+
+def _remove_old_versions(context: RunContext, published: int) -> None:
+    try:
+        retention.remove_old_versions(context.run, context.job.keep_versions, published, context.channel.tick)
+    except FineTuneError as error:
+        # The model is there: what is left over is the next publish's to remove.
+        message = f"not all versions beyond keepVersions could be removed: {error}"
+        context.channel.emit(WarningEvent(reason="OldVersionsStay", message=message))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune_api.errors import GaveUp
-from finetune_api.events import ChunkEvent, EpochEvent, FirstStepEvent, Phase
+from finetune_api.events import ChunkEvent, EpochEvent, FirstStepEvent, Phase, WarningEvent
 from finetune_api.plan import Plan, ResolvedStage
 from finetune_trainer import batches, evaluate, keeper, loop, metrics, optimizers, stage_model, stopping
 from finetune_trainer.channel import Channel
@@ -74,6 +74,7 @@ class StageRun:
             began = time.monotonic()
             if not self._train_epoch(steps, state, capture):
                 undo.restore(state, model, optimizer)
+                self.channel.emit(_rolled_back(self.stage.name, state.rate_scale))
                 continue
             self._end_epoch(capture(), lambda: self._validate(steps), time.monotonic() - began)
             reason = stopping.after_epoch(self.stage, state)
@@ -274,6 +275,13 @@ class _Undo:
         state.weights, state.optimizer = dict(self._weights), dict(self._optimizer)
         model.assign(state.weights)
         _restore(optimizer, state.optimizer)
+
+
+def _rolled_back(stage: str, scale: float) -> WarningEvent:
+    message = (
+        f"the loss was not finite in stage {stage}: its epoch again at {scale:g} times the learning rate"
+    )
+    return WarningEvent(reason="NonFiniteLoss", message=message)
 
 
 def _slots(optimizer: Any) -> Arrays:

@@ -4,6 +4,7 @@ Only `*.weights.h5` files are read: numbers and names, no code.
 """
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,9 @@ from finetune_trainer import efficientnet_lite, graph, lite_weights
 from finetune_trainer.architectures import ARCHITECTURES
 
 Arrays = dict[str, NDArray[Any]]
+
+_KERAS_ELSEWHERE = Path("/tmp/.keras/models")
+"""Where Keras looks when it cannot write to KERAS_HOME."""
 
 
 class Downloads(Protocol):
@@ -162,6 +166,7 @@ def _keras_imagenet(name: str, image_size: int, alpha: float) -> Any:
     extra = {"alpha": alpha} if ARCHITECTURES[name].family.alphas else {}
     shape = (image_size, image_size, 3)
     constructor = getattr(keras.applications, name)
+    _link_unwritable(lite_weights.keras_models())
     try:
         with graph.fresh_names():
             return constructor(include_top=False, weights="imagenet", input_shape=shape, **extra)
@@ -181,6 +186,18 @@ def _keras_imagenet(name: str, image_size: int, alpha: float) -> Any:
                 fix=f"empty {lite_weights.keras_models()}",
             ) from error
         raise
+
+
+def _link_unwritable(models: Path) -> None:
+    """Let Keras find files in a KERAS_HOME that cannot be written, such as one in an image."""
+    if os.access(models.parent, os.W_OK):
+        return
+    _KERAS_ELSEWHERE.mkdir(parents=True, exist_ok=True)
+    for file in models.glob("*"):
+        # Whole at any moment: other processes may be looking.
+        link = _KERAS_ELSEWHERE / f".{os.getpid()}.{file.name}"
+        link.symlink_to(file)
+        link.replace(_KERAS_ELSEWHERE / file.name)
 
 
 def _copy(source: Any, model: Any) -> None:

@@ -29,7 +29,7 @@ MEANINGS = {
     LABEL_KEY: "a label key such as topology.kubernetes.io/zone",
     LABEL_VALUE: "a label value: letters, digits, dashes, dots and underscores",
     CONTROLLER: "a controller's name such as kueue.x-k8s.io/multikueue",
-    IMAGE: "a container image such as ghcr.io/team/trainer:1.2",
+    IMAGE: "a container image such as registry.example.com/team/trainer:1.2",
     URI: "text without control characters",
     LINE: "text without control characters",
     URL: "a URL that begins with http:// or https://",

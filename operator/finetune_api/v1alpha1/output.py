@@ -82,7 +82,8 @@ class Output(Model):
     formats: list[ModelFormat] = Field(default=[ModelFormat()], min_length=1, max_length=8)
     """What to write. Default [{kind: SavedModel}]."""
     keep_versions: Annotated[int, Field(ge=1, le=1000)] = 5
-    """How many published versions to keep. Default 5."""
+    """How many published versions to keep; older ones are removed after a publish, but never the one that latest.json
+    names. Default 5."""
     max_accuracy_drop: Fraction = 0.01
     """A converted format that loses more than this is refused. Default 0.01."""
     report: Report = Report()

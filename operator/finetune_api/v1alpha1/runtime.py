@@ -130,4 +130,10 @@ class Scheduling(Model):
             "!has(self.queuePriorityClass) || self.gang == 'Kueue'",
             "queuePriorityClass",
         ),
+        Rule(
+            "PriorityClasses that begin with system- are the cluster's own: choose another one",
+            lambda s: not (s.priority_class_name or "").startswith("system-"),
+            "!has(self.priorityClassName) || !self.priorityClassName.startsWith('system-')",
+            "priorityClassName",
+        ),
     )

@@ -145,9 +145,10 @@ def in_object_store(field: str, *names: str) -> Rule:
     """The rule of clusters that a URI is an object store's, or one of the `names` that are no URI."""
     uri = f"self.{field}"
     return Rule(
-        "is a path, which pods cannot reach: put the file into an object store (s3:// gs:// az://)",
+        "is a path, which pods cannot reach: put the file into an object store (s3:// gs:// az://), without '..'",
         None,
-        f"!has({uri}) || {uri} in {list(names)} || {uri}.matches('^(s3|gs|az)://')",
+        f"!has({uri}) || {uri} in {list(names)}"
+        f" || ({uri}.matches('^(s3|gs|az)://') && !('..' in {uri}.split('/')))",
         field,
     )
 

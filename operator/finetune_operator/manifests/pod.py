@@ -16,6 +16,7 @@ from finetune_operator.manifests.placement import affinity, tolerations
 from finetune_operator.manifests.subject import Manifest, Subject
 
 USER = 65532
+DISK = "ephemeral-storage"
 GRACE_SECONDS = 120
 """To save, and to upload what was saved."""
 
@@ -92,7 +93,7 @@ def _container(subject: Subject) -> Manifest:
             {"name": "rendezvous", "containerPort": RENDEZVOUS_PORT},
             {"name": "http", "containerPort": HTTP_PORT},
         ],
-        "resources": {"requests": amounts, "limits": amounts},
+        "resources": {"requests": {**amounts, **_disk_request(subject, amounts)}, "limits": amounts},
         "volumeMounts": volumes.mounts(subject),
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -117,18 +118,26 @@ def _probes() -> Manifest:
 
 
 def limits(subject: Subject) -> dict[str, str]:
-    """What one worker gets, requests and limits alike; files in memory are counted into its memory."""
+    """The most that one worker gets; files in memory are counted into its memory."""
     defaults = subject.settings.trainer.resources
     local = volumes.local_volumes(subject)
     on_disk = sum(volume.bytes for volume in local if not volume.in_memory) + volumes.LOG_BYTES
     asked = {
         "cpu": defaults.cpu,
         "memory": defaults.memory,
-        "ephemeral-storage": defaults.ephemeral_storage or volumes.written(on_disk),
+        DISK: defaults.ephemeral_storage or volumes.written(on_disk),
         **subject.job.spec.resources.limits,
     }
     in_memory = sum(volume.bytes for volume in local if volume.in_memory)
     return {**asked, "memory": volumes.written(parse_quantity(asked["memory"]) + in_memory)}
+
+
+def _disk_request(subject: Subject, amounts: dict[str, str]) -> dict[str, str]:
+    """What of its disk a node is asked for: all of a limit that somebody chose, little of what volumes may hold."""
+    defaults = subject.settings.trainer.resources
+    if defaults.ephemeral_storage or DISK in subject.job.spec.resources.limits:
+        return {}
+    return {DISK: min(defaults.ephemeral_storage_request, amounts[DISK], key=parse_quantity)}
 
 
 def _environment(subject: Subject, amounts: dict[str, str]) -> list[Manifest]:
@@ -138,6 +147,7 @@ def _environment(subject: Subject, amounts: dict[str, str]) -> list[Manifest]:
         Env.JOB: f"{volumes.JOB_FOLDER}/job.json",
         Env.TOKEN: subject.settings.token(subject.uid),
         Env.SCRATCH: volumes.SCRATCH_FOLDER,
+        Env.CLOSED: ",".join(_closed(subject)),
         Env.THREADS: str(parse_quantity(amounts["cpu"])),
         "HOME": volumes.HOME_FOLDER,
         "KERAS_HOME": subject.settings.trainer.keras_home or volumes.KERAS_FOLDER,
@@ -166,6 +176,12 @@ def _past_proxies(subject: Subject, asked: dict[str, str]) -> dict[str, str]:
     given = asked.get("NO_PROXY") or asked.get("no_proxy")
     inside = ",".join(filter(None, [given, subject.name, f".{subject.settings.cluster_domain}"]))
     return {**asked, "NO_PROXY": inside, "no_proxy": inside}
+
+
+def _closed(subject: Subject) -> list[str]:
+    """Where this pod is to send nothing; no cloud has its storage where it hands out credentials."""
+    settings = subject.settings
+    return [*settings.trainer.closed_addresses, *settings.network_policy.metadata_addresses]
 
 
 def _identity(subject: Subject) -> str | None:

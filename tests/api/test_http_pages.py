@@ -8,16 +8,21 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from finetune_supervisor import http_server
-from finetune_supervisor.http_server import Page
-from finetune_supervisor.settings import Address
+from finetune_api.http_pages import Answer, page, serve
 
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[int]:
-    """A server with one page; its port."""
-    pages = {"/progress": Page("application/json", lambda: '{"percent": 7, "name": "ö"}'.encode())}
-    async with await http_server.serve(Address("127.0.0.1", 0), pages) as server:
+    """A server with two pages; its port."""
+
+    async def sick() -> Answer:
+        return Answer(b"sick", 503)
+
+    pages = {
+        "/progress": page("application/json", lambda: '{"percent": 7, "name": "ö"}'.encode()),
+        "/healthz": sick,
+    }
+    async with await serve("127.0.0.1", 0, pages) as server:
         yield server.sockets[0].getsockname()[1]
 
 
@@ -57,6 +62,16 @@ def test_an_ordinary_client_reads_a_page() -> None:
 )
 def test_what_is_refused(request_line: bytes, status: bytes) -> None:
     assert asyncio.run(answer(request_line + b"\r\n\r\n")).startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_page_may_have_another_status() -> None:
+    said = asyncio.run(answer(b"GET /healthz HTTP/1.1\r\n\r\n"))
+    assert said.startswith(b"HTTP/1.1 503 Service Unavailable")
+    assert said.endswith(b"\r\n\r\nsick")
+
+
+def test_who_asks_for_what_is_not_there_is_told_what_is() -> None:
+    assert b"there are /healthz, /progress" in asyncio.run(answer(b"GET /nothing HTTP/1.1\r\n\r\n"))
 
 
 def test_head_has_no_body() -> None:

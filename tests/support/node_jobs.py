@@ -1,0 +1,162 @@
+"""A FineTuneJob on real nodes: apply it, hurt it, see what becomes of it."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+import node_machine
+from api_client import Body, wait_until
+from built_tools import ROOT
+from node_cluster import NodeCluster
+from node_logs import Line, Logs
+from node_machine import Machine
+
+EXAMPLE = ROOT / "examples/digits/job-s3.yaml"
+FINETUNE = 1
+"""The stage with a tail, where a lost step hurts."""
+_PATIENCE = 240.0
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How a run got over one loss."""
+
+    what: str
+    seconds: float
+    """From the deed to the first step of a later generation."""
+    repeated: int
+    """Steps that were done twice."""
+
+    def __str__(self) -> str:
+        return f"{self.what}: first new step after {self.seconds:.1f} s, {self.repeated} steps repeated"
+
+
+class NodeJob:
+    """The example's job with changes, in a namespace of its own. `with` follows its logs."""
+
+    def __init__(self, cluster: NodeCluster, namespace: str, changes: dict[str, Any] | None = None) -> None:
+        self.cluster, self.namespace = cluster, namespace
+        self.document: Body = yaml.safe_load(EXAMPLE.read_text())
+        self.document["spec"].update(changes or {})
+        self.name: str = self.document["metadata"]["name"]
+        self.object = f"ft-{self.name}"
+        self.logs = Logs([machine.home.folder for machine in cluster.machines], namespace)
+        self._api = cluster.plane.api
+
+    def __enter__(self) -> "NodeJob":
+        self.logs.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.logs.__exit__()
+
+    def apply(self) -> "NodeJob":
+        """POST it."""
+        self._api.create("finetunejobs", self.namespace, self.document)
+        return self
+
+    @property
+    def status(self) -> Body:
+        """As the operator tells it."""
+        found: Body = self._api.get("finetunejobs", self.namespace, self.name).get("status", {})
+        return found
+
+    def pod(self, worker: int) -> Body:
+        """The living pod of a worker."""
+        return self.until(lambda: self._living().get(worker), f"pod of worker {worker}")
+
+    def until(self, look: Callable[[], Found | None], what: str, within: float = _PATIENCE) -> Found:
+        """The first true thing that `look` finds."""
+        found: list[Found] = []
+
+        def sees() -> bool:
+            if seen := look():
+                found.append(seen)
+            return bool(found)
+
+        wait_until(sees, within, lambda: f"no {what}\n{self}", every=0.2)
+        return found[0]
+
+    def until_training(self, chunks: int = 3, after: float = 0.0) -> Line:
+        """The stage with a tail trains, and is some chunks farther than at first sight."""
+
+        def look() -> Line | None:
+            found = [line for line in self.logs.events("chunk", 0, after) if line.event["stage"] == FINETUNE]
+            assert self.status.get("phase") not in ("Complete", "Failed"), str(self)
+            return found[chunks - 1] if len(found) >= chunks else None
+
+        return self.until(look, f"{chunks} chunks of the stage with a tail")
+
+    def until_complete(self) -> Body:
+        """Its status then."""
+        self.until(lambda: self.status.get("phase") in ("Complete", "Failed"), "end", within=900)
+        status = self.status
+        assert status["phase"] == "Complete", str(self)
+        return status
+
+    def lose(self, what: str, act: Callable[[], object]) -> Loss:
+        """Do it while the job trains; returns when a later generation has done its first step."""
+        before = self.logs.events("chunk")[-1].event["generation"]
+        at = time.time()
+        act()
+
+        def look() -> Line | None:
+            firsts = self.logs.events("firstStep", after=at)
+            return next((line for line in firsts if line.event["generation"] > before), None)
+
+        first = self.until(look, f"first step after: {what}")
+        chunk = self.until(lambda: next(iter(self._chunks_of(first.event["generation"])), None), "chunk")
+        highest = max(line.event["globalStep"] for line in self.logs.events("chunk") if line.at < first.at)
+        resumed = chunk.event["globalStep"] - chunk.event["steps"]
+        loss = Loss(what, first.at - at, max(0, highest - resumed))
+        print(loss)
+        return loss
+
+    def machine(self, worker: int) -> Machine:
+        """The node that a worker runs on."""
+        return self.cluster.machine_of(self.pod(worker))
+
+    def supervisor(self, worker: int) -> int:
+        """Process id, on this machine, of a worker's first process."""
+        pod = self.pod(worker)
+        found = self.cluster.machine_of(pod).processes(pod["metadata"]["uid"])
+        return next(pid for pid in found if node_machine.parent(pid) not in found)
+
+    def trainer(self, worker: int) -> int:
+        """Process id, on this machine, of a worker's training process: a child of its zygote."""
+        supervisor = self.supervisor(worker)
+
+        def look() -> int | None:
+            zygotes = node_machine.children(supervisor)
+            return next((child for zygote in zygotes for child in node_machine.children(zygote)), None)
+
+        return self.until(look, f"training process of worker {worker}")
+
+    def kill(self, process: int) -> None:
+        os.kill(process, signal.SIGKILL)
+
+    def kubectl(self, *arguments: str) -> str:
+        return self.cluster.plane.kubectl("-n", self.namespace, *arguments)
+
+    def results(self) -> Path:
+        """What it has published, as files of the object store."""
+        return self.cluster.store.folder / "digits/models" / self.namespace / self.name
+
+    def __str__(self) -> str:
+        shown = self.cluster.plane.kubectl(
+            "get", "ftj,pods,events", "-n", self.namespace, "-o", "wide", check=False
+        )
+        return f"{shown}\n{self.status}\n{self.logs.tail()}"
+
+    def _living(self) -> dict[int, Body]:
+        return self.cluster.plane.pods_of(self.namespace, self.object)
+
+    def _chunks_of(self, generation: int) -> list[Line]:
+        return [line for line in self.logs.events("chunk") if line.event["generation"] == generation]
