@@ -18,7 +18,7 @@ folder=$cache/$name-$version-$mark
 
 # kubectl and Helm charts ask Kubernetes for its version.
 stamps=
-if [ "$name" = kubernetes ]; then
+if [ "$name" = kubernetes ] || [ "$name" = kubelet ]; then
   major=${version%%.*} minor=${version#*.}
   for stamp in "gitVersion=$version" "gitMajor=${major#v}" "gitMinor=${minor%%.*}" gitTreeState=clean; do
     stamps="$stamps -X k8s.io/component-base/version.$stamp"

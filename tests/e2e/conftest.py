@@ -1,0 +1,36 @@
+"""One cluster of two real nodes with the chart installed, for all tests here. They need root: `make e2e`."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import node_cluster
+import node_install
+from node_cluster import NodeCluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[NodeCluster]:
+    """Two nodes without images, but for those that hold pods."""
+    with node_cluster.running() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: NodeCluster) -> NodeCluster:
+    """The same with this project's images and chart, and with digits in its object store."""
+    images = node_install.images(cluster.folder)
+    cluster.load(*images.archives)
+    for archive in images.archives:
+        archive.unlink()
+    node_install.install(cluster, images)
+    assert node_install.upload_digits(cluster) == 1797
+    return cluster
+
+
+@pytest.fixture
+def workplace(installed: NodeCluster) -> Iterator[str]:
+    """A namespace that enforces Pod Security `restricted` and holds keys of the store."""
+    namespace = node_install.workplace(installed)
+    yield namespace
+    installed.plane.api.delete("namespaces", None, namespace)

@@ -1,0 +1,31 @@
+"""What `helm test` says of the installation, with a job of its own."""
+
+import shutil
+
+import node_install
+from node_cluster import NodeCluster
+
+EACH = 8
+
+
+def test_helm_test_trains_a_small_model(installed: NodeCluster) -> None:
+    bucket = installed.store.bucket("digits")
+    for digit in (bucket / "images").iterdir():
+        (bucket / "few" / digit.name).mkdir(parents=True)
+        for image in sorted(digit.iterdir())[:EACH]:
+            shutil.copy(image, bucket / "few" / digit.name)
+    node_install.give_keys(installed, node_install.HOME, node_install.ACCOUNT)
+    said = node_install.helm(
+        installed,
+        "test",
+        node_install.RELEASE,
+        "--namespace",
+        node_install.HOME,
+        "--logs",
+        "--timeout",
+        "10m",
+    )
+    print(said)
+    assert "the model is in s3://digits/smoke" in said
+    (manifest,) = bucket.glob("smoke/*/*/model/1/manifest.json")
+    assert manifest.exists()
