@@ -19,25 +19,53 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(READY) ## Fine-tune EfficientNetLite0 on real handwritten digits with two worker processes
 	PYTHON="$(abspath $(BIN))/python" examples/digits/demo.sh
+
+.PHONY: demo-cluster
+demo-cluster: $(READY) ## A one-node cluster to try things on, chart installed (root); kind where a Docker engine runs
+	@if docker info >/dev/null 2>&1; then tools/demo-cluster/kind.sh up; else $(BIN)/python tools/demo-cluster/main.py up; fi
+
+.PHONY: demo-cluster-down
+demo-cluster-down: ## Take it away
+	@if docker info >/dev/null 2>&1; then tools/demo-cluster/kind.sh down; else $(BIN)/python tools/demo-cluster/main.py down; fi
+
+##@ Ship
+
+.PHONY: images
+images: ## Build the operator's and the CPU trainer's image with docker or buildah
+	tools/images/build.sh operator
+	tools/images/build.sh trainer
+
+.PHONY: sbom
+sbom: images ## Write the images' bills of materials (SPDX) into .cache/images/sbom
+	tools/images/sbom.sh
+
+.PHONY: manifests
+manifests: $(READY) ## The chart as one file for `kubectl apply -f`: dist/finetune-operator.yaml
+	@mkdir -p dist
+	tools/chart/manifests.sh $(MANIFESTS_ARGS) > dist/finetune-operator.yaml
 
 ##@ Develop
 
 .PHONY: test
 test: check verify-generated tools ## Everything that has to hold before a change lands
 	# Apart, so that no control plane takes processor time from TensorFlow.
-	$(BIN)/pytest --durations=15 tests/integration
-	$(BIN)/pytest --durations=15 --ignore tests/integration
+	$(BIN)/pytest --durations=15 tests/integration tests/chart
+	$(BIN)/pytest --durations=15 --ignore tests/integration --ignore tests/chart --ignore tests/e2e
+
+.PHONY: e2e
+e2e: $(READY) ## The whole way on two real nodes (root, Debian): images, chart, training, losses
+	$(BIN)/pytest --capture=no --durations=15 tests/e2e
 
 .PHONY: check
 check: $(READY) ## Lint, format, types, import contracts and the rules of the repository; starts no TensorFlow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy operator trainer_image tests/support benchmarks
+	$(BIN)/mypy operator trainer_image tests/support benchmarks tools/chart tools/dashboards tools/docs
 	$(BIN)/lint-imports
 	$(BIN)/pytest --quiet tests/repo
 
@@ -45,24 +73,32 @@ check: $(READY) ## Lint, format, types, import contracts and the rules of the re
 generate: $(READY) ## Write the files that are made from code
 	$(BIN)/finetune crd > $(CRD)
 	$(BIN)/python -m finetune_operator.rbac > $(RBAC)
+	$(BIN)/python -m tools.dashboards
+	$(BIN)/python -m tools.chart
+	$(BIN)/python -m tools.docs
 	$(BIN)/python -m finetune_trainer.generate_backbones
 
 .PHONY: verify-generated
-verify-generated: $(READY) ## Fail if CRD or roles are not what the code makes (tests/trainer compares the backbones)
+verify-generated: $(READY) ## Fail if CRD, roles, chart or references are not what the code makes
 	@$(BIN)/finetune crd | diff -u $(CRD) - \
 	  || { echo "$(CRD) is not what the code makes: run 'make generate'" >&2; exit 1; }
 	@$(BIN)/python -m finetune_operator.rbac | diff -u $(RBAC) - \
 	  || { echo "$(RBAC) is not what the code makes: run 'make generate'" >&2; exit 1; }
+	@$(BIN)/python -m tools.dashboards --check
+	@$(BIN)/python -m tools.chart --check
+	@$(BIN)/python -m tools.docs --check
 
 .PHONY: tools
 tools: ## Build the programs that tests run, into .cache/bin: minutes once, then nothing
-	@for name in versitygw etcd kwok kubernetes; do tools/build.sh $$name; done
+	@for name in versitygw etcd kwok kubernetes helm kubeconform; do tools/build.sh $$name; done
+	@tools/prometheus.sh
 
 .PHONY: lock
 lock: $(READY) ## Resolve dependencies again and write requirements/*.txt with their hashes
 	rm -f requirements/*.txt
 	$(LOCK) --extra operator --extra trainer-cpu --extra cli --extra demo --extra dev --extra bench \
 	  --unsafe-package tensorflow --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) $(LIKE_DEV) --build-deps-for wheel --only-build-deps --output-file requirements/build.txt pyproject.toml
 	$(LOCK) $(LIKE_DEV) --extra operator --output-file requirements/operator.txt pyproject.toml
 	$(LOCK) $(LIKE_DEV) --extra trainer-cpu --output-file requirements/trainer-cpu.txt pyproject.toml
 	$(LOCK) $(LIKE_DEV) --extra trainer --output-file requirements/trainer-gpu.txt pyproject.toml
