@@ -141,9 +141,11 @@ class Metrics:
             return
         now = datetime.now(UTC)
         started = bodies.moment(after.start_time)
-        if old.phase in WAITED and after.phase == "Starting" and not old.start_time:
+        first = not old.start_time
+        # Of a quick start the phase `Starting` is never written.
+        if first and old.phase in WAITED and after.phase in ("Starting", "Running"):
             self._queued.labels(namespace).observe(max(0.0, (now - before.created).total_seconds()))
-        if old.phase == "Starting" and after.phase == "Running" and started:
+        if first and after.phase == "Running" and started:
             self._startup.labels(namespace).observe(max(0.0, (now - started).total_seconds()))
         if after.phase in TERMINAL:
             self._finished.labels(namespace, after.phase, _reason(after)).inc()

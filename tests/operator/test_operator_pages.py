@@ -170,6 +170,16 @@ def test_waits_are_measured_from_creation(shown: Shown) -> None:
     assert 'finetune_operator_job_startup_seconds_bucket{le="5.0",namespace="ns"} 1.0' in shown.lines
 
 
+def test_the_waits_of_a_quick_start_are_measured_once(shown: Shown) -> None:
+    started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    running = FineTuneJobStatus(phase="Running", start_time=started)
+    shown.metrics.status_written(read(body("a", phase="Pending")), running)
+    resumed = read(body("a", phase="Starting", startTime=started))
+    shown.metrics.status_written(resumed, running)
+    assert 'finetune_operator_job_queue_seconds_count{namespace="ns"} 1.0' in shown.lines
+    assert 'finetune_operator_job_startup_seconds_count{namespace="ns"} 1.0' in shown.lines
+
+
 def test_requests_and_looks_are_counted(shown: Shown) -> None:
     shown.metrics.called(Call("patch", "200", 0.1))
     shown.metrics.reconciled(0.01, "success")
