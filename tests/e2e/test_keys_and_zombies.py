@@ -30,10 +30,15 @@ def test_keys_are_rotated_during_training(installed: NodeCluster) -> None:
 
 
 def test_a_chief_whose_node_was_given_up_changes_nothing(installed: NodeCluster, workplace: str) -> None:
-    # Without spreadHosts, else there would be no node left for the new one.
-    changes = {"deadNodeTimeoutSeconds": 10, "checkpoint": {"interval": "2s"}, "placement": {}}
+    # Both workers have room on either node.
+    changes = {
+        "deadNodeTimeoutSeconds": 10,
+        "checkpoint": {"interval": "2s"},
+        "placement": {},
+        "resources": {"limits": {"cpu": "900m", "memory": "3Gi"}},
+    }
     with NodeJob(installed, workplace, changes) as job:
-        job.document["spec"]["stages"][1]["epochs"] = 150
+        job.document["spec"]["stages"][1]["epochs"] = 30
         job.apply().until_training()
         old, machine = job.pod(0)["metadata"], job.machine(0)
         machine.kill_kubelet()

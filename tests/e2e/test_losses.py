@@ -12,14 +12,14 @@ from node_jobs import Loss, NodeJob
 
 LIMIT_SECONDS = 45.0
 MORE_PODS = 7
-EPOCHS = 40
+EPOCHS = 20
 
 
 @pytest.fixture(scope="module")
 def run(installed: NodeCluster) -> Iterator[NodeJob]:
     """A long run of the example."""
     namespace = node_install.workplace(installed)
-    changes = {"checkpoint": {"interval": "5s"}, "maxRestarts": 10}
+    changes = {"checkpoint": {"interval": "3s"}, "maxRestarts": 10}
     with NodeJob(installed, namespace, changes) as job:
         job.document["spec"]["stages"][1]["epochs"] = EPOCHS
         yield job.apply()
@@ -33,17 +33,17 @@ def pods_lost() -> list[Loss]:
 
 
 def test_training_process_of_a_worker_killed(run: NodeJob) -> None:
-    run.until_training()
+    run.until_settled()
     run.lose("training process of worker 1 killed", lambda: run.kill(run.trainer(1)))
 
 
 def test_container_killed(run: NodeJob, pods_lost: list[Loss]) -> None:
-    run.until_training()
+    run.until_settled()
     pods_lost.append(run.lose("container of worker 1 killed", lambda: run.kill(run.supervisor(1))))
 
 
 def test_memory_limit_hit_by_the_training_process(run: NodeJob) -> None:
-    run.until_training()
+    run.until_settled()
     run.lose("training process of worker 1 out of memory", lambda: _exhaust(run, 1, run.trainer(1)))
     # Healed in place, so it is the log and the metrics that tell it.
     (told,) = [line for line in run.logs.lines if line.worker == 1 and "OutOfMemory" in line.text]
@@ -52,7 +52,7 @@ def test_memory_limit_hit_by_the_training_process(run: NodeJob) -> None:
 
 
 def test_memory_limit_hit_by_the_whole_container(run: NodeJob, pods_lost: list[Loss]) -> None:
-    run.until_training()
+    run.until_settled()
     loss = run.lose("container of worker 1 out of memory", lambda: _exhaust(run, 1, run.supervisor(1)))
     pods_lost.append(loss)
     failure = run.until(lambda: run.status.get("lastFailure"), "last failure")
@@ -63,13 +63,13 @@ def test_memory_limit_hit_by_the_whole_container(run: NodeJob, pods_lost: list[L
 
 
 def test_chief_deleted_loses_no_step(run: NodeJob, pods_lost: list[Loss]) -> None:
-    run.until_training()
+    run.until_settled()
     pods_lost.append(_delete(run, 0))
     assert pods_lost[-1].repeated == 0
 
 
 def test_evicted_through_the_api(run: NodeJob, pods_lost: list[Loss]) -> None:
-    run.until_training()
+    run.until_settled()
     name = run.pod(1)["metadata"]["name"]
     evict = run.cluster.plane.api.evict
     pods_lost.append(run.lose("worker 1 evicted", lambda: evict(run.namespace, name)))
@@ -78,7 +78,7 @@ def test_evicted_through_the_api(run: NodeJob, pods_lost: list[Loss]) -> None:
 
 def test_new_steps_come_soon_after_a_lost_pod(run: NodeJob, pods_lost: list[Loss]) -> None:
     for number in range(MORE_PODS):
-        run.until_training()
+        run.until_settled()
         pods_lost.append(_delete(run, number % 2))
     seconds = sorted(loss.seconds for loss in pods_lost)
     assert len(seconds) >= 10

@@ -84,15 +84,23 @@ class NodeJob:
         wait_until(sees, within, lambda: f"no {what}\n{self}", every=0.2)
         return found[0]
 
-    def until_training(self, chunks: int = 3, after: float = 0.0) -> Line:
-        """The stage with a tail trains, and is some chunks farther than at first sight."""
+    def until_training(self, chunks: int = 1) -> None:
+        """The stage with a tail trains."""
 
-        def look() -> Line | None:
-            found = [line for line in self.logs.events("chunk", 0, after) if line.event["stage"] == FINETUNE]
+        def look() -> bool:
+            found = [line for line in self.logs.events("chunk") if line.event["stage"] == FINETUNE]
             assert self.status.get("phase") not in ("Complete", "Failed"), str(self)
-            return found[chunks - 1] if len(found) >= chunks else None
+            return len(found) >= chunks
 
-        return self.until(look, f"{chunks} chunks of the stage with a tail")
+        self.until(look, f"{chunks} chunks of the stage with a tail")
+
+    def until_settled(self) -> None:
+        """It trains as if nothing had ever happened: something new is saved, and earlier losses are forgotten."""
+        self.until_training(3)
+        pods = self.until(lambda: self._all_run(), "running workers")
+        begun = max(line.at for line in self.logs.events("firstStep"))
+        self.until(lambda: self.logs.events("checkpoint", after=begun), "new checkpoint")
+        self.until(lambda: not any(map(_losses, self._living().values())), f"forgotten losses of {pods}")
 
     def until_complete(self) -> Body:
         """Its status then."""
@@ -155,8 +163,20 @@ class NodeJob:
         )
         return f"{shown}\n{self.status}\n{self.logs.tail()}"
 
+    def _all_run(self) -> list[str]:
+        pods = self._living()
+        run = [pod["metadata"]["name"] for pod in pods.values() if pod["status"].get("phase") == "Running"]
+        return run if len(run) == self.document["spec"]["workers"] else []
+
     def _living(self) -> dict[int, Body]:
         return self.cluster.plane.pods_of(self.namespace, self.object)
 
     def _chunks_of(self, generation: int) -> list[Line]:
         return [line for line in self.logs.events("chunk") if line.event["generation"] == generation]
+
+
+def _losses(pod: Body) -> int:
+    """How many losses of its index the Job controller remembers; each doubles its delay."""
+    found = pod["metadata"].get("annotations", {})
+    names = ("job-index-failure-count", "job-index-ignored-failure-count")
+    return sum(int(found.get(f"batch.kubernetes.io/{name}") or 0) for name in names)

@@ -69,7 +69,9 @@ def take() -> Network:
 
 def release(network: Network) -> None:
     """Nothing of it is left."""
-    _ip("link", "del", network.bridge, check=False)
+    # A namespace outlives its last process while the kernel still sends what that had not sent, and a cable with it.
+    for device in (*_devices(f"{network.bridge}v*"), network.bridge):
+        _ip("link", "del", device, check=False)
 
 
 def connect(network: Network, index: int, count: int, process: int) -> None:
@@ -95,11 +97,19 @@ def connect(network: Network, index: int, count: int, process: int) -> None:
 
 def leftovers() -> Iterator[Network]:
     """Networks whose owner has ended without taking them down."""
-    for device in Path("/sys/class/net").glob(f"{PREFIX}*"):
-        number = device.name.removeprefix(PREFIX)
-        owner = (device / "ifalias").read_text().strip() if number.isdigit() else ""
-        if owner.isdigit() and not Path("/proc", owner).exists():
-            yield Network(int(number))
+    names = set(_devices(f"{PREFIX}*"))
+    for number in _NUMBERS:
+        network = Network(number)
+        if network.bridge in names:
+            owner = Path("/sys/class/net", network.bridge, "ifalias").read_text().strip()
+            if not owner or Path("/proc", owner).exists():
+                continue  # somebody's, or about to be
+        if any(name == network.bridge or name.startswith(f"{network.bridge}v") for name in names):
+            yield network
+
+
+def _devices(pattern: str) -> list[str]:
+    return [device.name for device in Path("/sys/class/net").glob(pattern)]
 
 
 def _addresses() -> str:
