@@ -81,6 +81,14 @@ def test_a_worker_that_crashes_just_after_the_publish_does_not_fail_the_job():
     assert "WorkerFailed" not in [note.reason for note in cluster.notes]
 
 
+def test_workers_that_leave_with_the_model_published_are_not_lost():
+    cluster = trained()
+    cluster.end_pod(2, 0)
+    cluster.pod(0)["status"]["conditions"] = []
+    cluster.after(30)
+    assert cluster.status.phase == "Exporting", "worker 0 is on its way out, and not ready any more"
+
+
 def test_a_model_that_is_committed_while_the_job_already_fails_counts():
     cluster = trained()
     cluster.hear(phase="Upload", stage=1, stage_name="finetune")
