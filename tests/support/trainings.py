@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from finetune_api.contract import CONTRACT_VERSION
-from finetune_api.events import EVENT, ChunkEvent, EpochEvent, Event, JobFile, Role, TrainRequest
+from finetune_api.contract import CONTRACT_VERSION, ExitCode
+from finetune_api.events import EVENT, ChunkEvent, EpochEvent, Event, JobFile, Phase, Role, TrainRequest
 from finetune_cli import ports
 from finetune_store.checkpoint import CheckpointStore
 from finetune_store.run_folder import RunFolder
 from finetune_store.storage import open_store
 from finetune_trainer.state import RunState
+from gangs import eventually
 
 NAME, NAMESPACE, RUN = "digits", "default", "run"
 
@@ -119,7 +120,7 @@ def train(
         (folder / f"request-{index}.json").write_text(request.model_dump_json(by_alias=True))
         processes.append(_start(folder, index, flags))
     try:
-        codes = [process.wait(timeout=300) for process in processes]
+        codes = [_end(process, folder / f"events-{index}.jsonl") for index, process in enumerate(processes)]
     finally:
         for process in processes:
             with suppress(ProcessLookupError):
@@ -132,6 +133,23 @@ def largest_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> fl
     """The largest absolute difference between two sets of arrays of the same names."""
     assert ours.keys() == theirs.keys()
     return max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours)
+
+
+def _end(process: subprocess.Popen[bytes], events: Path) -> int:
+    """Its exit status. Who has a result and stays for the chief's sake is ended, as a supervisor does it."""
+    eventually(
+        lambda: process.poll() is not None or _stays(events), within=300.0, what=f"the end of {events}"
+    )
+    if process.poll() is not None:
+        return process.returncode
+    process.kill()
+    return ExitCode.OK
+
+
+def _stays(events: Path) -> bool:
+    """Whether a worker has told its result, and then that it waits for its peers."""
+    _, result, after = (events.read_text() if events.exists() else "").rpartition('"event":"result"')
+    return bool(result) and f'"phase":"{Phase.BARRIER}"' in after
 
 
 def _start(folder: Path, index: int, flags: tuple[str, ...]) -> subprocess.Popen[bytes]:
