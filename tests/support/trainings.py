@@ -143,6 +143,7 @@ def _end(process: subprocess.Popen[bytes], events: Path) -> int:
     if process.poll() is not None:
         return process.returncode
     process.kill()
+    process.wait()
     return ExitCode.OK
 
 
