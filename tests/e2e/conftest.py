@@ -1,12 +1,22 @@
 """One cluster of two real nodes with the chart installed, for all tests here. They need root: `make e2e`."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 import node_cluster
 import node_install
 from node_cluster import NodeCluster
+
+LONGEST_SECONDS = 1800
+"""For one test with what is made for the first of them: tools, images, nodes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(LONGEST_SECONDS))
 
 
 @pytest.fixture(scope="session")
