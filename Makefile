@@ -65,7 +65,7 @@ e2e: $(READY) ## The whole way on two real nodes (root, Debian): images, chart, 
 check: $(READY) ## Lint, format, types, import contracts and the rules of the repository; starts no TensorFlow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy operator trainer_image tests/support benchmarks tools/chart tools/dashboards tools/docs
+	$(BIN)/mypy operator trainer_image tests/support benchmarks tools/generated.py tools/chart tools/dashboards tools/docs
 	$(BIN)/lint-imports
 	$(BIN)/pytest --quiet tests/repo
 

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tools import generated
 from tools.chart import schema, templates, written
 
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts/finetune-operator"
+CHART = generated.ROOT / "charts/finetune-operator"
 README_HEAD = Path(__file__).with_name("README.head")
 
 
@@ -27,18 +27,9 @@ FILES: dict[str, Callable[[], str]] = {
 
 def main(arguments: list[str]) -> int:
     """The exit status."""
-    wanted = {CHART / name: make() for name, make in FILES.items()}
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
-    if arguments == ["--check"]:
-        for path in stale:
-            print(
-                f"{path.relative_to(ROOT)} is not what the code makes: run 'make generate'", file=sys.stderr
-            )
-        return 1 if stale else 0
-    for path in stale:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(wanted[path])
-    return 0
+    return generated.keep(
+        {CHART / name: make() for name, make in FILES.items()}, check=arguments == ["--check"]
+    )
 
 
 if __name__ == "__main__":

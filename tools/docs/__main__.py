@@ -2,11 +2,11 @@
 
 import argparse
 import sys
-from pathlib import Path
 
+from tools import generated
 from tools.docs import exit_codes_page, job_page, metrics_page, reasons, settings_page
 
-FOLDER = reasons.ROOT / "docs" / "reference"
+FOLDER = generated.ROOT / "docs" / "reference"
 
 
 def pages() -> dict[str, str]:
@@ -31,23 +31,7 @@ def main(arguments: list[str]) -> int:
     if options.what == "reasons":
         print("\n".join(sorted(reasons.collect().given)))
         return 0
-    wrong = [
-        path for name, text in pages().items() if not _is_right(path := FOLDER / name, text, options.check)
-    ]
-    for path in wrong:
-        print(
-            f"{path.relative_to(reasons.ROOT)} is not what the code makes: run 'make generate'",
-            file=sys.stderr,
-        )
-    return 1 if wrong else 0
-
-
-def _is_right(path: Path, text: str, check: bool) -> bool:
-    if check:
-        return path.is_file() and path.read_text(encoding="utf-8") == text
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return True
+    return generated.keep({FOLDER / name: text for name, text in pages().items()}, check=options.check)
 
 
 if __name__ == "__main__":
