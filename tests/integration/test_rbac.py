@@ -116,13 +116,7 @@ def _heals_a_pod_deleted_by_force_and_forgives_its_loss(cluster: Operated) -> No
         chief.start()
         chief.step(0, 0, 5)
         chief.saved("checkpoint-1", 5)
-        job.until(lambda: not _losses(job.pod(2)), "forgiven loss")
-
-
-def _losses(pod: Body) -> int:
-    notes = pod["metadata"]["annotations"]
-    names = (f"batch.kubernetes.io/job-index-{kind}failure-count" for kind in ("", "ignored-"))
-    return sum(int(notes.get(name, 0)) for name in names)
+        job.until(lambda: not job.losses(2), "forgiven loss")
 
 
 def _puts_back_what_was_changed(cluster: Operated) -> None:

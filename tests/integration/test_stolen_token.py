@@ -114,7 +114,7 @@ def test_a_whole_life_passes_the_policies(guarded: Guarded) -> None:
         chief.start()
         chief.step(0, 0, 5)
         chief.saved("checkpoint-1", 5)
-        job.until(lambda: not _losses(job.pod(2)), "forgiven loss")
+        job.until(lambda: not job.losses(2), "forgiven loss")
     _meddle(guarded, job)
     job.change(suspend=True)
     job.until_phase("Suspended")
@@ -160,12 +160,6 @@ def _refused(guarded: Guarded) -> list[AuditEvent]:
 
 def _thief(event: AuditEvent) -> bool:
     return str(event.user_agent) == "thief"
-
-
-def _losses(pod: Body) -> int:
-    notes = pod["metadata"]["annotations"]
-    names = (f"batch.kubernetes.io/job-index-{kind}failure-count" for kind in ("", "ignored-"))
-    return sum(int(notes.get(name, 0)) for name in names)
 
 
 def _meddle(guarded: Guarded, job: ClusterJob) -> None:

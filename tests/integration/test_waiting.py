@@ -158,20 +158,12 @@ def test_the_fifth_loss_of_a_worker_is_replaced_as_fast_as_the_first(stock: Clus
             chief.start(generation=loss + 1)
             chief.step(0, 0, loss + 1)
             chief.saved(f"checkpoint-{loss}", loss + 1)
-            job.until(lambda: not _losses(job), "forgiven loss")
+            job.until(lambda: not job.losses(2), "forgiven loss")
             killed, old = time.monotonic(), job.kill(2)
             job.until(lambda old=old: job.worker_runs(2, unlike=old), "new worker 2")
             delays.append(time.monotonic() - killed)
     print("replaced after", ", ".join(f"{delay:.1f} s" for delay in delays))
     assert max(delays) < min(delays) + 5
-
-
-def _losses(job: ClusterJob) -> int:
-    """How many losses of worker 2 the next delay grows with."""
-    notes = job.pod(2)["metadata"]["annotations"]
-    return sum(
-        int(notes.get(f"batch.kubernetes.io/job-index-{kind}failure-count", 0)) for kind in ("", "ignored-")
-    )
 
 
 @story

@@ -164,6 +164,12 @@ class ClusterJob:
         self.annotate(self.pod(index), term_after="1h")
         return self.kill(index, gracePeriodSeconds=0)
 
+    def losses(self, index: int) -> int:
+        """How many losses of a worker the delay before its next pod grows with."""
+        notes = self.pod(index)["metadata"]["annotations"]
+        names = (f"batch.kubernetes.io/job-index-{kind}failure-count" for kind in ("", "ignored-"))
+        return sum(int(notes.get(name, 0)) for name in names)
+
     def worker_runs(self, index: int, unlike: str = "") -> Body | None:
         """The pod of a worker if it is Running and its uid is another than `unlike`."""
         pod = self.worker(index)
