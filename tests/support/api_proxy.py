@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from cluster_view import Door
 from http_messages import LIMIT, Request, body_of, read_head, read_request
 from proxy_faults import NOT_COUNTED, WRITES, Crash, Exchange, Refusal, reset, turn_down
-from proxy_hub import ProxyHub
+from proxy_hub import ProxyHub, stop_listening
 from watch_streams import WatchStream
 
 
@@ -85,7 +85,7 @@ class ApiProxy:
 
         async def shut() -> None:
             assert self._server is not None
-            self._server.close()
+            await stop_listening(self._server)
             self._reset_all()
 
         self.hub.call(shut())

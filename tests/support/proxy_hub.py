@@ -24,6 +24,24 @@ class Connection:
     """Where it waits between two requests."""
 
 
+async def stop_listening(server: asyncio.Server) -> None:
+    """Close `server`, with every connection accepted until now in the hands of its callback.
+
+    asyncio takes a connection in several steps of the loop, and one that is between two of them when the server is
+    closed is dropped with its socket open (CPython 3.11, `_SelectorTransport.__init__`). So nothing new first.
+    """
+    for listener in server.sockets:
+        asyncio.get_running_loop().remove_reader(listener.fileno())
+    await _steps(4)
+    server.close()
+
+
+async def _steps(count: int) -> None:
+    """Let the loop go round so often."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 class ProxyHub:
     """The thread and the event loop of all proxies, and the connections to the API server that are free."""
 
@@ -66,5 +84,4 @@ class ProxyHub:
         await asyncio.gather(*tasks, return_exceptions=True)
         for connection in [each for idle in self.free.values() for each in idle]:
             connection.writer.transport.abort()
-        for _ in range(3):  # in which transports are told that they are closed
-            await asyncio.sleep(0)
+        await _steps(3)  # in which transports are told that they are closed
