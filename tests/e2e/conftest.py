@@ -39,8 +39,8 @@ def installed(cluster: NodeCluster) -> NodeCluster:
 
 
 @pytest.fixture
-def workplace(installed: NodeCluster) -> Iterator[str]:
+def job_namespace(installed: NodeCluster) -> Iterator[str]:
     """A namespace that enforces Pod Security `restricted` and holds keys of the store."""
-    namespace = node_install.workplace(installed)
+    namespace = node_install.make_job_namespace(installed)
     yield namespace
     installed.plane.api.delete("namespaces", None, namespace)

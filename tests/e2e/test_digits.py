@@ -43,14 +43,14 @@ def _essence(row: str) -> list[str]:
     return row.split()[1:5]
 
 
-def test_digits_from_apply_to_a_served_model(installed: NodeCluster, workplace: str) -> None:
-    with NodeJob(installed, workplace) as job:
-        said = installed.plane.apply(EXAMPLE, workplace)
+def test_digits_from_apply_to_a_served_model(installed: NodeCluster, job_namespace: str) -> None:
+    with NodeJob(installed, job_namespace) as job:
+        said = installed.plane.apply(EXAMPLE, job_namespace)
         assert said == "finetunejob.finetune.dev/digits created\n"
         with columns(job):
             job.until_training(1)
             assert {job.machine(worker).name for worker in (0, 1)} == {"node-0", "node-1"}
-            warned = node_install.warnings_of(installed, workplace, job.object)
+            warned = node_install.warnings_of(installed, job_namespace, job.object)
             assert "arning" not in warned, warned
             status = job.until_complete()
     assert job.kubectl("wait", "--for=condition=Finished", "ftj/digits", "--timeout=1s")

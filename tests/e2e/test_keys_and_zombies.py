@@ -14,7 +14,7 @@ FIRST, SECOND = (Account(f"rotated-{number}", f"rotated-secret-{number}") for nu
 def test_keys_are_rotated_during_training(installed: NodeCluster) -> None:
     store = installed.store
     store.add(FIRST)
-    namespace = node_install.workplace(installed, FIRST)
+    namespace = node_install.make_job_namespace(installed, FIRST)
     with NodeJob(installed, namespace, {"checkpoint": {"interval": "2s"}}) as job:
         job.apply().until_training(1)
         store.add(SECOND)
@@ -29,7 +29,7 @@ def test_keys_are_rotated_during_training(installed: NodeCluster) -> None:
     installed.plane.api.delete("namespaces", None, namespace)
 
 
-def test_a_chief_whose_node_was_given_up_changes_nothing(installed: NodeCluster, workplace: str) -> None:
+def test_a_chief_whose_node_was_given_up_changes_nothing(installed: NodeCluster, job_namespace: str) -> None:
     # Both workers have room on either node.
     changes = {
         "deadNodeTimeoutSeconds": 10,
@@ -37,7 +37,7 @@ def test_a_chief_whose_node_was_given_up_changes_nothing(installed: NodeCluster,
         "placement": {},
         "resources": {"limits": {"cpu": "900m", "memory": "3Gi"}},
     }
-    with NodeJob(installed, workplace, changes) as job:
+    with NodeJob(installed, job_namespace, changes) as job:
         job.document["spec"]["stages"][1]["epochs"] = 30
         job.apply().until_training()
         old, machine = job.pod(0)["metadata"], job.machine(0)

@@ -18,7 +18,7 @@ EPOCHS = 20
 @pytest.fixture(scope="module")
 def run(installed: NodeCluster) -> Iterator[NodeJob]:
     """A long run of the example."""
-    namespace = node_install.workplace(installed)
+    namespace = node_install.make_job_namespace(installed)
     changes = {"checkpoint": {"interval": "3s"}, "maxRestarts": 10}
     with NodeJob(installed, namespace, changes) as job:
         job.document["spec"]["stages"][1]["epochs"] = EPOCHS

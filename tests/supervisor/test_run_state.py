@@ -11,7 +11,7 @@ from finetune_store.checkpoint import CheckpointStore
 from finetune_store.checkpoint_index import CheckpointIndex
 from finetune_store.local_store import LocalStore
 from finetune_store.run_folder import RunFolder
-from finetune_supervisor.happenings import Claimed, Surveyed
+from finetune_supervisor.happenings import Claimed, Condemned, Surveyed
 from finetune_supervisor.messages import Ending, Outcome
 from finetune_supervisor.run_state import RunState, published_result
 
@@ -72,8 +72,24 @@ def test_two_leaders_never_get_the_same_generation(
     state: RunState, folder: RunFolder, tmp_path: Path
 ) -> None:
     other = RunState(folder, CheckpointIndex(folder, tmp_path / "other"), workers=2, max_restarts=1)
-    numbers = [each.claim(Role.TRAIN).generation for each in (state, other, state, other)]
-    assert numbers == [1, 2, 3, 4]
+    assert state.claim(Role.TRAIN) == Claimed(1, None)
+    assert other.take_over() == Surveyed()
+    assert not folder.is_current(1)
+    told = state.claim(Role.TRAIN)
+    assert isinstance(told, Condemned)
+    assert (told.verdict.code, told.verdict.reason) == (75, "Superseded")
+    assert other.claim(Role.TRAIN) == Claimed(2, None, restarts=1)
+    assert other.claim(Role.TRAIN) == Claimed(3, None, restarts=2)
+
+
+def test_a_first_leader_and_one_after_the_end_take_nothing_over(state: RunState, folder: RunFolder) -> None:
+    assert state.take_over() == Surveyed()
+    assert folder.latest_generation() is None
+    state.claim(Role.TRAIN)
+    folder.store.put(folder.key("published.json"), b'{"version": 1}')
+    later = RunState(folder, state.checkpoints, workers=2, max_restarts=1)
+    assert later.take_over().published is not None
+    assert folder.is_current(1)
 
 
 def test_a_number_that_is_taken_in_between_is_left_alone(

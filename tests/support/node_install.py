@@ -72,7 +72,7 @@ def upload_digits(cluster: NodeCluster) -> int:
     return sum(1 for _ in folder.glob("*/*.png"))
 
 
-def workplace(cluster: NodeCluster, account: Account = ACCOUNT) -> str:
+def make_job_namespace(cluster: NodeCluster, account: Account = ACCOUNT) -> str:
     """A namespace for jobs, with Pod Security at `restricted` and the storage secret of the example."""
     namespace = cluster.plane.namespace("team", RESTRICTED)
     give_keys(cluster, namespace, account)

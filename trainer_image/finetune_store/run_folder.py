@@ -65,6 +65,10 @@ class RunFolder:
         claim = {**document, "generation": generation, "claimant": secrets.token_hex(8)}
         return self.store.create(self._generation_key(generation), to_json(claim))
 
+    def describe_generation(self, generation: int, document: Mapping[str, Any]) -> None:
+        """Say more about one that this process has claimed."""
+        self.store.put(self._generation_key(generation), to_json({**document, "generation": generation}))
+
     def latest_generation(self) -> tuple[int, Document] | None:
         """The newest claimed generation and its document, or None before the first."""
         if not (generation := self._newest_number()):

@@ -74,8 +74,8 @@ class Chief:
         self._tasks = Tasks(lambda error: leave_with(internal_error(error)))
 
     def start(self) -> None:
-        """Finds out how far the run is."""
-        self._carry_out(Survey())
+        """Takes the run over and finds out how far it is."""
+        self._tasks.start(self._answer(self._state.take_over))
 
     def joined(self, worker: int) -> None:
         """A session with `worker` began."""

@@ -11,7 +11,7 @@ from finetune_supervisor.board import Board
 from finetune_supervisor.chief import Chief
 from finetune_supervisor.messages import Finish, Hello, Order, Verdict
 from finetune_supervisor.rendezvous import Admission, Rendezvous
-from finetune_supervisor.run_state import RunState
+from finetune_supervisor.run_state import SUPERSEDED, RunState
 from finetune_supervisor.settings import Settings, places
 from finetune_supervisor.tasks import Tasks
 from finetune_supervisor.uplink import Uplink
@@ -62,8 +62,8 @@ async def _lead(setup: Setup, board: Board, heed: Heed) -> Verdict:
         chief.start()
         verdict = await worker.verdict
         worker.stop_training()
-        # A leader that only has to go, or has failed itself, is replaced: the others wait for the next.
-        ends_run = verdict.code not in (ExitCode.STOPPED, ExitCode.INTERNAL)
+        # A leader that only has to go, has failed itself or was replaced: the others look for the next.
+        ends_run = verdict.code not in (ExitCode.STOPPED, ExitCode.INTERNAL) and verdict.reason != SUPERSEDED
         await rendezvous.close(Finish(verdict=verdict) if ends_run else None, SECONDS_FOR_FAREWELL)
     return verdict
 

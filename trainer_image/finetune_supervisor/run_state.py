@@ -1,22 +1,25 @@
 """What supervisor 0 reads from and writes to the run folder. Blocking: call it from a thread."""
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from finetune_api.contract import ExitCode
 from finetune_api.errors import TryAgain
 from finetune_api.events import ResultEvent, Role
 from finetune_store.checkpoint_index import CheckpointIndex
 from finetune_store.run_folder import RunFolder
 from finetune_store.storage import StorageOptions, open_store
 from finetune_supervisor.budget import Budget, settle
-from finetune_supervisor.happenings import Claimed, Surveyed
+from finetune_supervisor.happenings import Claimed, Condemned, Surveyed
 from finetune_supervisor.job import Job
 from finetune_supervisor.messages import Outcome, Verdict
 
 CHECKPOINTS = "checkpoints"
 """Folder of this machine's checkpoints, below the scratch folder."""
 CLAIM_ATTEMPTS = 20
+SUPERSEDED = "Superseded"
 
 
 def open_run(job: Job, credentials: Path | None) -> RunFolder:
@@ -35,6 +38,8 @@ class RunState:
     checkpoints: CheckpointIndex
     workers: int
     max_restarts: int
+    leader: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Of all supervisors 0 that this run ever had, this one."""
 
     @staticmethod
     def open(job: Job, credentials: Path | None, scratch: Path) -> "RunState":
@@ -50,23 +55,44 @@ class RunState:
             return Surveyed(published=published_result(published))
         return Surveyed(trained=self.folder.trained() is not None)
 
-    def claim(self, role: Role) -> Claimed:
+    def take_over(self) -> Surveyed:
+        """As `survey`, for a supervisor 0 that begins: the one before it may live on where nobody sees it.
+
+        So the next number is taken at once: the other's generation can save and publish nothing more, and it can
+        start no other.
+        """
+        seen = self.survey()
+        for _ in range(CLAIM_ATTEMPTS):
+            number, document = self.folder.latest_generation() or (0, {})
+            if seen.published or not number or document.get("leader") == self.leader:
+                return seen
+            claim = {"trainings": document.get("trainings", 0), "leader": self.leader}
+            self.folder.claim_generation(number + 1, claim)
+        raise _contested()
+
+    def claim(self, role: Role) -> Claimed | Condemned:
         """Takes the next generation's number, and for training the newest whole checkpoint to start from."""
         checkpoint = self.checkpoints.newest() if role is Role.TRAIN else None
         for _ in range(CLAIM_ATTEMPTS):
             number, document = self.folder.latest_generation() or (0, {})
+            if document.get("leader", self.leader) != self.leader:
+                return Condemned(_superseded())
             trainings = int(document.get("trainings", 0)) + (role is Role.TRAIN)
             claim = {
                 "role": role.value,
+                "leader": self.leader,
                 "workers": self.workers,
                 "checkpoint": checkpoint.id if checkpoint else None,
                 "sha256": checkpoint.sha256 if checkpoint else None,
                 "trainings": trainings,
             }
+            restarts, start = max(0, trainings - 1), checkpoint.id if checkpoint else None
+            if document.get("leader") == self.leader and "role" not in document:
+                self.folder.describe_generation(number, claim)  # the one that was taken over with
+                return Claimed(number, start, restarts)
             if self.folder.claim_generation(number + 1, claim):
-                restarts = max(0, trainings - 1)
-                return Claimed(number + 1, checkpoint.id if checkpoint else None, restarts)
-        raise TryAgain("GenerationContested", "another supervisor 0 keeps claiming this run's generations")
+                return Claimed(number + 1, start, restarts)
+        raise _contested()
 
     def settle(self, failure: Outcome) -> Verdict | None:
         """Counts a failure; the verdict if the run may not go on."""
@@ -76,6 +102,15 @@ class RunState:
         if counted != budget:
             self.folder.save_budget(counted.model_dump(by_alias=True))
         return verdict
+
+
+def _contested() -> TryAgain:
+    return TryAgain("GenerationContested", "another supervisor 0 keeps claiming this run's generations")
+
+
+def _superseded() -> Verdict:
+    message = "Another supervisor 0 has taken this run over: this pod was given up, though it lives."
+    return Verdict(code=ExitCode.TRY_AGAIN, reason=SUPERSEDED, message=message)
 
 
 def published_result(document: dict[str, Any]) -> ResultEvent:
