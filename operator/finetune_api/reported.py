@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from math import ceil, isfinite
 from typing import Literal, NamedTuple
 
-from finetune_api.events import EpochEvent, Phase, Progress
+from finetune_api.events import EpochEvent, Phase
+from finetune_api.progress import Progress
 from finetune_api.v1alpha1.status import (
     CheckpointStatus,
     Condition,

@@ -4,7 +4,7 @@ import http.client
 
 from pydantic import ValidationError
 
-from finetune_api.events import Progress
+from finetune_api.progress import Progress
 
 TIMEOUT = 1.0
 

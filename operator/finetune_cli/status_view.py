@@ -1,9 +1,10 @@
 """A local run as the resource's status. Pure: what is known in, FineTuneJobStatus out."""
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 from finetune_api import reported
+from finetune_api.progress import Progress
 from finetune_api.reported import Fact
 from finetune_api.v1alpha1.status import (
     Artifacts,
@@ -38,7 +39,7 @@ def build(shown: RunView, before: FineTuneJobStatus | None, run_id: str, now: da
         workers=WorkersStatus(desired=shown.workers, ready=_ready(shown), restarts=view.restarts(shown)),
         checkpoint=_checkpoint(shown, now),
         artifacts=_artifacts(shown.ending),
-        last_failure=_last_failure(shown.ending, now),
+        last_failure=_last_failure(shown.ending, now) or _outlived(shown.progress),
         warnings=[warning.message[: reported.TEXT_LIMIT] for warning in shown.warnings[:16]],
         conditions=reported.conditions(_facts(shown), known, _GENERATION, now),
     )
@@ -105,6 +106,20 @@ def _last_failure(ending: Ending | None, now: datetime) -> LastFailure | None:
         exit_code=ending.exit_code,
         message=ending.message[: reported.MESSAGE_LIMIT],
         time=reported.timestamp(now),
+    )
+
+
+def _outlived(progress: Progress | None) -> LastFailure | None:
+    """The newest failure that the run went on after."""
+    said = progress.last_failure if progress else None
+    if said is None:
+        return None
+    return LastFailure(
+        reason=said.reason,
+        worker=said.worker,
+        exit_code=said.exit_code,
+        message=said.message[: reported.MESSAGE_LIMIT],
+        time=reported.timestamp(datetime.fromtimestamp(said.time, UTC)),
     )
 
 

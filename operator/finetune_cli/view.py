@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Literal
 
 from finetune_api import reported
-from finetune_api.events import EpochEvent, Phase, Progress, WarningEvent
+from finetune_api.events import EpochEvent, Phase, WarningEvent
+from finetune_api.progress import Progress
 from finetune_api.reported import Reported, StageFacts, StageRow
 
 PhaseName = Literal["Starting", "Running", "Restarting", "Suspended", "Exporting", "Complete", "Failed"]

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from finetune_api import reported
 from finetune_api.contract import ExitCode
-from finetune_api.events import Progress, TrainerReport
+from finetune_api.events import TrainerReport
+from finetune_api.progress import Progress
 from finetune_cli import ending, progress_client, view
 from finetune_cli.folder import LocalFolder
 from finetune_cli.launch import Layout

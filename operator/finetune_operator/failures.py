@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from pydantic import ValidationError
 
 from finetune_api.contract import IGNORED, PERMANENT, ExitCode
 from finetune_api.events import TrainerReport
+from finetune_api.progress import ProcessFailure
 from finetune_operator import sane
 from finetune_operator.observed import ConditionView, PodView
 
@@ -117,9 +118,23 @@ def of_pod(pod: PodView) -> Failure | None:
     return _exited(pod, pod.exit_code)
 
 
-def latest(pods: Iterable[PodView]) -> Failure | None:
-    """The first cause of the newest episode of failures; None without any."""
-    found = sorted(filter(None, map(of_pod, pods)), key=_time)
+def of_process(said: ProcessFailure) -> Failure:
+    """A training process failed and its pod lives on: only worker 0 tells of it."""
+    message, hint = split_hint(said.message)
+    reason = camel(said.reason)
+    return Failure(
+        reason=reason,
+        message=f"worker {said.worker}: {message}",
+        hint=hint or (_MEMORY_HINT if reason == OUT_OF_MEMORY else ""),
+        worker=said.worker,
+        exit_code=said.exit_code,
+        time=datetime.fromtimestamp(said.time, UTC),
+    )
+
+
+def latest(pods: Iterable[PodView], others: Iterable[Failure] = ()) -> Failure | None:
+    """The first cause of the newest episode of failures, of pods and `others`; None without any."""
+    found = sorted([*filter(None, map(of_pod, pods)), *others], key=_time)
     return _first_cause(_last_episode(found)) if found else None
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from finetune_api.errors import BadJob
-from finetune_api.events import Progress
+from finetune_api.progress import Progress
 from finetune_api.v1alpha1 import FineTuneJob, FineTuneJobStatus
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
-from finetune_api.events import Progress
+from finetune_api.progress import Progress
 from finetune_operator.observed import Observed, PodView, Resource, Sample
 from finetune_operator.progress_client import ProgressClient, Unreachable
 from finetune_operator.world import Key, Memory, World

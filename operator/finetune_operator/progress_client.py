@@ -6,7 +6,7 @@ import aiohttp
 from pydantic import ValidationError
 
 from finetune_api.contract import HTTP_PORT
-from finetune_api.events import Progress
+from finetune_api.progress import Progress
 
 MOST_BYTES = 1 << 20
 """What is longer is not read: the pod belongs to a user."""

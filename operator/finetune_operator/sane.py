@@ -2,11 +2,13 @@
 
 import re
 
-from finetune_api.events import EpochEvent, Progress, TrainerReport
+from finetune_api.events import EpochEvent, TrainerReport
+from finetune_api.progress import ProcessFailure, Progress
 from finetune_api.v1alpha1.fields import NAME
 from finetune_api.v1alpha1.stages import MAX_STAGES
 
 _MOST = 2_147_483_647
+_HIGHEST_CODE = 255
 _LONGEST_NAME = 63
 _LONGEST_WORD = 253
 
@@ -30,7 +32,7 @@ def progress(said: Progress) -> Progress | None:
     sized = 0 <= said.steps_per_epoch <= _MOST // 1_000_000 and len(said.checkpoint or "") <= 1024
     aged = said.checkpoint_age_seconds is None or 0 <= said.checkpoint_age_seconds < _MOST
     named = not said.stage_name or is_name(said.stage_name)
-    logged = all(map(_is_possible, said.epochs_log)) and _is_plan(said)
+    logged = all(map(_is_possible, said.epochs_log)) and _is_plan(said) and _can_fail(said.last_failure)
     return said if possible and sized and aged and named and logged else None
 
 
@@ -68,6 +70,12 @@ def _is_plan(said: Progress) -> bool:
         len(counts) == len(layers) <= MAX_STAGES
         and all(0 <= count <= _MOST for count in counts)
         and all(layer is None or 0 < len(layer) <= _LONGEST_WORD for layer in layers)
+    )
+
+
+def _can_fail(said: ProcessFailure | None) -> bool:
+    return said is None or (
+        0 <= said.worker <= _MOST and abs(said.exit_code) <= _HIGHEST_CODE and 0 <= said.time < _MOST
     )
 
 

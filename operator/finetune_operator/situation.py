@@ -7,7 +7,8 @@ from functools import cached_property
 
 from finetune_api import names
 from finetune_api.contract import GPU, ExitCode
-from finetune_api.events import Progress, TrainerReport
+from finetune_api.events import TrainerReport
+from finetune_api.progress import Progress
 from finetune_api.v1alpha1 import Condition, FineTuneJobSpec, FineTuneJobStatus
 from finetune_operator import bodies, failures, sane, waiting
 from finetune_operator.failures import Failure, Kind
@@ -126,12 +127,19 @@ class Situation:
     @cached_property
     def failure(self) -> Failure | None:
         """The newest failure of a worker."""
-        return failures.latest(self.pods)
+        return failures.latest(self.pods, self._outlived)
 
     @cached_property
     def healed_failure(self) -> Failure | None:
         """The newest failure of a worker that has been replaced since."""
-        return failures.latest(pod for pod in self.pods if pod is not self.current.get(pod.index or 0))
+        old = (pod for pod in self.pods if pod is not self.current.get(pod.index or 0))
+        return failures.latest(old, self._outlived)
+
+    @property
+    def _outlived(self) -> list[Failure]:
+        """The newest failure that no pod ended with."""
+        said = self.progress.last_failure if self.progress else None
+        return [failures.of_process(said)] if said else []
 
     @cached_property
     def is_ending(self) -> bool:

@@ -5,6 +5,7 @@ import yaml
 
 from finetune_api import reported
 from finetune_api.errors import MissingInput
+from finetune_api.progress import ProcessFailure
 from finetune_api.v1alpha1 import FineTuneJobStatus
 from finetune_cli import ending, recorder, status_view
 from finetune_cli.folder import LocalFolder
@@ -104,6 +105,13 @@ def test_all_conditions_are_always_there(changes, true):
     found = conditions(status(view(**changes)))
     assert set(found) == TYPES
     assert {name for name, value in found.items() if value == "True"} == true
+
+
+def test_a_failure_that_the_run_outlived_is_told():
+    lost = ProcessFailure(reason="Killed", message="by SIGKILL", worker=1, exit_code=137, time=1_790_000_000)
+    told = status(view(progress=progress(last_failure=lost))).last_failure
+    assert (told.reason, told.worker, told.exit_code, told.message) == ("Killed", 1, 137, "by SIGKILL")
+    assert told.time == "2026-09-21T14:13:20Z"
 
 
 def test_a_transition_time_stays_until_the_condition_changes():

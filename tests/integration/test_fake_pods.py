@@ -7,7 +7,8 @@ import gang_jobs
 from api_client import Body, has_condition, wait_until
 from control_plane import ControlPlane
 from fake_trainers import FakeTrainers
-from finetune_api.events import Phase, Progress
+from finetune_api.events import Phase
+from finetune_api.progress import Progress
 from gang_jobs import JOB, name, wait_replaced
 
 

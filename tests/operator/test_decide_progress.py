@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 
 import jobs
+from finetune_api import reported
 from finetune_api.events import EpochEvent, WarningEvent
+from finetune_api.progress import ProcessFailure
 from pretend_cluster import PretendCluster
 from pretend_objects import PUBLISHED
 
@@ -23,6 +25,16 @@ def epoch(stage, number, accuracy):
         val_accuracy=accuracy,
         learning_rate=0.1,
         seconds=2.0,
+    )
+
+
+def out_of_memory(worker, time):
+    return ProcessFailure(
+        reason="OutOfMemory",
+        message="The kernel killed it.",
+        worker=worker,
+        exit_code=137,
+        time=time.timestamp(),
     )
 
 
@@ -70,6 +82,29 @@ def test_stages_show_what_only_the_trainer_knows_and_keep_it():
     cluster.settle()
     assert cluster.status.phase == "Complete"
     assert shown() == [(6405, None), (1_000_000, "block_15_expand")]
+
+
+def test_a_failure_that_no_pod_ended_with_is_told_with_a_hint():
+    cluster = PretendCluster().run()
+    cluster.hear(generation=2, restarts=1, last_failure=out_of_memory(worker=1, time=cluster.now))
+    cluster.settle()
+    told = cluster.status.last_failure
+    assert (told.reason, told.worker, told.exit_code) == ("OutOfMemory", 1, 137)
+    assert told.message == "worker 1: The kernel killed it."
+    assert "globalBatchSize" in told.hint
+    assert told.time == reported.timestamp(cluster.now)
+    before = len(cluster.writes)
+    cluster.settle()
+    assert len(cluster.writes) == before
+
+
+def test_of_two_failures_the_newer_is_told():
+    cluster = PretendCluster().run()
+    cluster.after(60)
+    cluster.hear(last_failure=out_of_memory(worker=1, time=cluster.now - timedelta(seconds=50)))
+    cluster.end_pod(2, 70)
+    cluster.settle()
+    assert cluster.status.last_failure.reason == "InternalError"
 
 
 def test_progress_is_written_when_it_shows_and_not_more_often_than_agreed():

@@ -12,13 +12,13 @@ from finetune_api.events import (
     Phase,
     PhaseEvent,
     PlanEvent,
-    Progress,
     ResultEvent,
     Role,
     StageEvent,
     TickEvent,
     WarningEvent,
 )
+from finetune_api.progress import Progress
 from finetune_supervisor import progress
 from finetune_supervisor.messages import Start
 from finetune_supervisor.progress import View

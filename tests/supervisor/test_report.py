@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from finetune_api.events import Phase, Progress, ResultEvent, TrainerReport
+from finetune_api.events import Phase, ResultEvent, TrainerReport
+from finetune_api.progress import Progress
 from finetune_supervisor import report
 from finetune_supervisor.messages import Verdict
 from finetune_supervisor.report import ReportFile

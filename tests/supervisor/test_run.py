@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,16 @@ def test_a_killed_process_is_replaced_everywhere_at_once(gang: MakeGang, victim:
     assert len(claim["sha256"]) == 64
     killed, started = run.logged(0, "generation 1 ended"), run.logged(0, "generation 2 starts")
     assert started - killed < 1.0
+
+
+def test_a_process_that_was_killed_is_told_of_while_the_run_goes_on(gang: MakeGang) -> None:
+    faults = [Fault(1, "signal:SIGKILL", step=7, generation=1), Fault(0, "hang", step=9, generation=2)]
+    run = gang(2, faults=faults).start()
+    failure = run.reaches(8, generation=2).last_failure
+    assert failure is not None
+    assert (failure.reason, failure.worker, failure.exit_code) == ("Killed", 1, 137)
+    assert "SIGKILL" in failure.message
+    assert abs(time.time() - failure.time) < 60
 
 
 def test_a_checkpoint_that_was_not_uploaded_yet_counts(gang: MakeGang) -> None:

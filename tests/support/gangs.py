@@ -15,7 +15,8 @@ from typing import TypeVar
 from actor import Fault
 from daemons import free_ports
 from finetune_api.contract import CONTRACT_VERSION, Env
-from finetune_api.events import Progress, TrainerReport
+from finetune_api.events import TrainerReport
+from finetune_api.progress import Progress
 from finetune_store.run_folder import RunFolder
 from finetune_store.storage import open_store
 

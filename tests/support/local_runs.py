@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from finetune_api.events import EpochEvent, Progress, TrainerReport
+from finetune_api.events import EpochEvent, TrainerReport
+from finetune_api.progress import Progress
 from finetune_api.reported import StageFacts
 from finetune_api.v1alpha1 import FineTuneJobStatus
 from finetune_cli.folder import LocalFolder

@@ -9,7 +9,7 @@ from typing import Any
 
 import jobs
 from finetune_api.contract import Label
-from finetune_api.events import Progress
+from finetune_api.progress import Progress
 from finetune_api.v1alpha1 import FineTuneJobStatus
 from finetune_operator import views
 from finetune_operator.observed import EventView, Observed, Resource, Sample

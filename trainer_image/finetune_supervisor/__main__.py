@@ -7,7 +7,7 @@ import sys
 
 from finetune_api.contract import ExitCode
 from finetune_api.errors import FineTuneError
-from finetune_api.events import Progress
+from finetune_api.progress import Progress
 from finetune_supervisor import processes, report
 from finetune_supervisor.messages import verdict_of
 from finetune_supervisor.report import ReportFile

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from finetune_api.errors import FineTuneError
-from finetune_api.events import Event, Progress, TickEvent, TrainerReport
+from finetune_api.events import Event, TickEvent, TrainerReport
+from finetune_api.progress import ProcessFailure, Progress
 from finetune_supervisor import progress, report
 from finetune_supervisor.messages import Outcome, Start, Verdict
 from finetune_supervisor.metrics import Metrics
@@ -66,6 +67,17 @@ class Board:
         log.info(
             "generation %d ended here: %s %s %s", generation, outcome.ending, outcome.reason, outcome.message
         )
+
+    def lost(self, failure: Outcome) -> None:
+        """A training process somewhere in the gang failed, and the run goes on or is about to end."""
+        said = ProcessFailure(
+            reason=failure.reason,
+            message=failure.message,
+            worker=failure.worker,
+            exit_code=failure.code,
+            time=time.time(),
+        )
+        self._show(last_failure=said)
 
     def workers_ready(self, count: int) -> None:
         """So many workers can be, or are being, used."""

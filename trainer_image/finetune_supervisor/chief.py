@@ -143,6 +143,8 @@ class Chief:
         if failure.code == ExitCode.TRY_AGAIN and self._trouble.lasts(now) > self._patience:
             verdict = Verdict(code=failure.code, reason=failure.reason, message=failure.message)
             return self._happen(Condemned(verdict))
+        if failure.code != ExitCode.TRY_AGAIN:
+            self._board.lost(failure)
         happening = await self._with_storage(lambda: self._counted(failure))
         if isinstance(happening, Settled) and (pause := self._trouble.pause()):
             log.info("pausing %.0f s after %d fruitless generations", pause, self._trouble.fruitless)

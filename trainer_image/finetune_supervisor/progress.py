@@ -11,12 +11,12 @@ from finetune_api.events import (
     Event,
     PhaseEvent,
     PlanEvent,
-    Progress,
     ResultEvent,
     StageEvent,
     TickEvent,
     WarningEvent,
 )
+from finetune_api.progress import Progress
 from finetune_supervisor.messages import Start
 
 ETA_SAMPLES = 30

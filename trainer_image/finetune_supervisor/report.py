@@ -6,7 +6,8 @@ from pathlib import Path
 
 from finetune_api.contract import TERMINATION_LIMIT
 from finetune_api.errors import FineTuneError
-from finetune_api.events import Progress, TrainerReport
+from finetune_api.events import TrainerReport
+from finetune_api.progress import Progress
 from finetune_supervisor.messages import Verdict
 
 ELLIPSIS = " … "
