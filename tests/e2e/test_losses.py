@@ -49,14 +49,14 @@ def test_memory_limit_hit_by_the_training_process(run: NodeJob) -> None:
     print(told.text)
     assert "Fix: lower globalBatchSize" in told.text
     # Healed in place, so no pod tells of it.
-    _told_with_a_hint(run)
+    _told_with_a_hint(run, "training process")
 
 
 def test_memory_limit_hit_by_the_whole_container(run: NodeJob, pods_lost: list[Loss]) -> None:
     run.until_settled()
     loss = run.lose("container of worker 1 out of memory", lambda: _exhaust(run, 1, run.supervisor(1)))
     pods_lost.append(loss)
-    _told_with_a_hint(run)
+    _told_with_a_hint(run, "was killed for lack of memory")
 
 
 def test_chief_deleted_loses_no_step(run: NodeJob, pods_lost: list[Loss]) -> None:
@@ -92,13 +92,14 @@ def test_that_run_is_complete_in_the_end(run: NodeJob) -> None:
     assert (run.results() / "latest.json").exists()
 
 
-def _told_with_a_hint(run: NodeJob) -> None:
+def _told_with_a_hint(run: NodeJob, words: str) -> None:
     def newest() -> dict[str, object] | None:
         found: dict[str, object] = run.status.get("lastFailure") or {}
-        return found if found.get("reason") == "OutOfMemory" else None
+        return found if words in str(found.get("message")) else None
 
     failure = run.until(newest, "last failure in the status")
     print(failure)
+    assert failure["reason"] == "OutOfMemory"
     assert failure["worker"] == 1
     assert "globalBatchSize" in str(failure["hint"])
 
