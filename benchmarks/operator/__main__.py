@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.operator import bare, ours, report
-from benchmarks.operator.settings import LIMITS, SIDES, Cell, Run, Side
+from benchmarks.operator.settings import LIMITS, SIDES, Cell, Limits, Run, Side
 from finetune_operator.settings import Settings
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -18,11 +18,10 @@ RESULTS = Path(__file__).parent.parent / "results"
 def main() -> None:
     arguments = _arguments()
     runs = []
-    for limits in arguments.limits:
-        for jobs in arguments.jobs:
-            for run in _alternating(Cell(limits, jobs), arguments):
-                runs.append(run)
-                _tell(run)
+    for cell in arguments.cells:
+        for run in _alternating(cell, arguments):
+            runs.append(run)
+            _tell(run)
     text = report.as_markdown(runs, _environment(), _client())
     if arguments.write:
         RESULTS.mkdir(exist_ok=True)
@@ -35,13 +34,27 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, nargs="+", default=[10, 100, 1000])
-    parser.add_argument("--limits", nargs="+", choices=LIMITS, default=list(LIMITS))
+    parser.add_argument(
+        "--cells",
+        type=_cell,
+        nargs="+",
+        default=[Cell(limits, jobs) for limits in LIMITS for jobs in (10, 100, 1000)],
+        metavar="LIMITS:JOBS",
+        help="such as default:100 raised:1000; all of 10, 100 and 1000 at both limits otherwise",
+    )
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--runs", type=int, default=1, help="runs of each side, alternating")
     parser.add_argument("--rest", type=float, default=60.0, help="seconds at rest that are measured")
     parser.add_argument("--no-write", dest="write", action="store_false", help="only print the report")
     return parser.parse_args()
+
+
+def _cell(text: str) -> Cell:
+    limits, _, jobs = text.partition(":")
+    known: dict[str, Limits] = {name: name for name in LIMITS}
+    if limits not in known or not jobs.isdigit():
+        raise argparse.ArgumentTypeError(f"{text}: expected one of {', '.join(LIMITS)}, a colon and a number")
+    return Cell(known[limits], int(jobs))
 
 
 def _alternating(cell: Cell, arguments: argparse.Namespace) -> Iterator[Run]:
