@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 Key = TypeVar("Key")
 
 
+EVERY = 4
+"""Of so many keys in a row one is not new, while keys of both sorts wait."""
 MOMENT = 0.1
 """Seconds: what happens within them is looked at together."""
 
@@ -20,7 +22,11 @@ class QueueClosed(Exception):
 
 
 class WorkQueue(Generic[Key]):
-    """First come, first served. Must be used on one event loop. Times in seconds."""
+    """What is new before what only goes on, each first come, first served, and neither ever waits for ever.
+
+    So when a thousand jobs come at once, each has its objects before much is said about the first.
+    Must be used on one event loop. Times in seconds.
+    """
 
     def __init__(
         self, base: float = 0.2, longest: float = 60.0, clock: Callable[[], float] = monotonic
@@ -28,7 +34,9 @@ class WorkQueue(Generic[Key]):
         self._base = base
         self._longest = longest
         self._clock = clock
-        self._ready: deque[Key] = deque()
+        self._new: deque[Key] = deque()
+        self._turn = 0
+        self._going_on: deque[Key] = deque()
         self._waiting: dict[Key, float] = {}  # since when; also those that a worker has in hand
         self._in_hand: set[Key] = set()
         self._timers: dict[Key, asyncio.TimerHandle] = {}
@@ -42,12 +50,13 @@ class WorkQueue(Generic[Key]):
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._ready)
+        return len(self._new) + len(self._going_on)
 
     @property
     def age(self) -> float:
         """How long the key at the head has waited."""
-        return self._clock() - self._waiting[self._ready[0]] if self._ready else 0.0
+        heads = [line[0] for line in (self._new, self._going_on) if line]
+        return max((self._clock() - self._waiting[head] for head in heads), default=0.0)
 
     @property
     def stalled(self) -> float:
@@ -60,11 +69,12 @@ class WorkQueue(Generic[Key]):
         self._wake.set()
 
     def add(self, key: Key) -> None:
-        """Wants `key` looked at as soon as possible, again if a worker has it in hand right now."""
+        """Wants `key`, which is new or wants something new, looked at as soon as possible; again if a worker has it in
+        hand right now."""
         if key not in self._waiting:
             self._waiting[key] = self._clock()
             if key not in self._in_hand:
-                self._offer(key)
+                self._offer(key, self._new)
 
     def add_soon(self, key: Key) -> None:
         """Wants `key` looked at in a moment, once for all that happens until then."""
@@ -94,13 +104,13 @@ class WorkQueue(Generic[Key]):
 
     async def take(self) -> Key:
         """Waits for a key; the caller has it in hand until `done`. Raises QueueClosed."""
-        while not self._ready and not self._closed:
+        while not len(self) and not self._closed:
             self._wake.clear()
             await self._wake.wait()
         if self._closed:
             raise QueueClosed
         self._taken = self._clock()
-        key = self._ready.popleft()
+        key = self._next_line().popleft()
         del self._waiting[key]
         self._in_hand.add(key)
         return key
@@ -109,16 +119,28 @@ class WorkQueue(Generic[Key]):
         """The caller is through with `key`."""
         self._in_hand.discard(key)
         if key in self._waiting:
-            self._offer(key)
+            self._offer(key, self._going_on)
 
     def _moment_is_over(self, key: Key) -> None:
         self._soon.pop(key, None)
-        self.add(key)
+        self._add_again(key)
 
     def _due(self, key: Key) -> None:
         self._timers.pop(key, None)
-        self.add(key)
+        self._add_again(key)
 
-    def _offer(self, key: Key) -> None:
-        self._ready.append(key)
+    def _add_again(self, key: Key) -> None:
+        if key not in self._waiting:
+            self._waiting[key] = self._clock()
+            if key not in self._in_hand:
+                self._offer(key, self._going_on)
+
+    def _next_line(self) -> deque[Key]:
+        self._turn = (self._turn + 1) % EVERY
+        if self._new and not (self._going_on and self._turn == 0):
+            return self._new
+        return self._going_on or self._new
+
+    def _offer(self, key: Key, line: deque[Key]) -> None:
+        line.append(key)
         self._wake.set()

@@ -41,6 +41,21 @@ async def test_a_key_in_hand_comes_back_only_when_its_worker_is_done() -> None:
 
 
 @coroutines.run
+async def test_new_keys_come_first_and_those_that_go_on_still_have_their_turn() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    for key in "abc":
+        queue.add_later(key, 0)
+    await asyncio.sleep(0.01)
+    for key in "uvwxyz":
+        queue.add(key)
+    taken = "".join([await queue.take() for _ in range(len(queue))])
+    assert taken.startswith("uvw")
+    assert [key for key in taken if key in "abc"] == ["a", "b", "c"]
+    assert [key for key in taken if key not in "abc"] == list("uvwxyz")
+    assert taken.index("a") < taken.index("y")
+
+
+@coroutines.run
 async def test_a_worker_that_waits_is_woken() -> None:
     queue: WorkQueue[str] = WorkQueue()
     worker = asyncio.create_task(queue.take())
