@@ -94,4 +94,6 @@ class Batches:
         """Small steps may run further ahead; large ones stay within the memory bound."""
         self.bytes_per_step = max(1, bytes_per_step)
         ahead = min(STEPS_AHEAD, max(2, BYTES_AHEAD // self.bytes_per_step))
-        self._room.release(ahead - 2)
+        # Releasing none is an error of its own.
+        if ahead > 2:
+            self._room.release(ahead - 2)
