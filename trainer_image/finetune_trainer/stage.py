@@ -59,7 +59,9 @@ class StageRun:
         """Bring `state` from where it is to the end of the stage; returns why it ended."""
         self.channel.phase(Phase.BUILD, self.stage.index, self.stage.name)
         model = self._model(state)
-        optimizer = optimizers.create(self.stage, model.trainable)
+        # Out of its scope the GPUs of a worker would share one momentum, and each of them move it.
+        with self.gang.strategy.scope():
+            optimizer = optimizers.create(self.stage, model.trainable)
         _restore(optimizer, state.optimizer)
         steps = loop.Steps(self.gang, model, optimizer, self.stage, self.plan.resolved.seed)
 
