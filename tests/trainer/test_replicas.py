@@ -13,7 +13,9 @@ import pytest
 LAYER = "block_16_expand"
 CASES: dict[str, dict[str, Any]] = {
     "momentum": {},
+    "weight decay": {"weight_decay": 1.0},
     "Adam, clipped": {"optimizer": "Adam", "learning_rate": 0.001, "clip_norm": 0.5},
+    "AdamW": {"optimizer": "AdamW", "learning_rate": 0.001, "weight_decay": 1.0},
 }
 
 

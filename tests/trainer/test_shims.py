@@ -1,5 +1,6 @@
 """Each shim does what it is for; and a canary for each, which fails when Keras no longer needs it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -100,3 +101,11 @@ def test_stochastic_depth_and_dropout_are_replaced_when_a_layer_is_cloned() -> N
         for layer in (keras.layers.Dropout(0.1), keras.layers.BatchNormalization(), keras.layers.ReLU())
     ]
     assert kinds == [shims.LaneDropout, shims.BatchNormalization, keras.layers.ReLU]
+
+
+def test_a_thread_without_a_step_has_the_learning_rate_of_the_replicas() -> None:
+    # Keras decays weights in the strategy's own thread, where a learning rate of 0 would be no decay at all.
+    with ThreadPoolExecutor(1) as other:
+        with shims.step_context(context()):
+            assert float(other.submit(shims.current_learning_rate).result()) == pytest.approx(0.1)
+        assert other.submit(shims.current_learning_rate).result() == 0.0

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 
-@dataclass
+@dataclass(eq=False)
 class StepContext:
     """What a layer needs to draw this step's random numbers, the same for any number of workers."""
 
@@ -31,20 +31,30 @@ class StepContext:
 _current = threading.local()
 """Replicas of one process are traced in threads of their own."""
 
+_entered: list[StepContext] = []
+"""Of all threads: what replicas do together, as Keras' weight decay, is traced in a thread without a context."""
+
 
 @contextmanager
 def step_context(context: StepContext) -> Iterator[None]:
     """Make `context` the current one while a step is traced."""
     _current.value = context
+    _entered.append(context)
     try:
         yield
     finally:
         _current.value = None
+        _entered.remove(context)
 
 
 def current_learning_rate() -> Any:
-    """The learning rate of the step being traced; optimizers take it as their callable."""
+    """The learning rate of the step being traced; optimizers take it as their callable.
+
+    It is the same for all replicas, so in a thread that is none of theirs any replica's will do.
+    """
     context: StepContext | None = getattr(_current, "value", None)
+    if context is None and _entered:
+        context = _entered[-1]
     return 0.0 if context is None else context.learning_rate
 
 
