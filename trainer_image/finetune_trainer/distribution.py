@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from finetune_api import contract
 from finetune_api.errors import BadConfiguration, TryAgain
+from finetune_trainer import gpu
 
 PEER_ERRORS = (
     tf.errors.UnavailableError,
@@ -119,6 +120,7 @@ def create(addresses: list[str], index: int, threads: int, deterministic: bool =
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(max(1, threads))
+    gpu.require_usable()
     os.environ.pop("TF_CONFIG", None)
     if len(addresses) == 1:
         many = len(tf.config.list_physical_devices("GPU")) > 1

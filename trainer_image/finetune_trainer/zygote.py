@@ -28,6 +28,7 @@ from typing import NoReturn
 
 from finetune_api.contract import ExitCode
 from finetune_api.events import TrainRequest, ZygoteReply, ZygoteRequest
+from finetune_trainer import gpu_libraries
 
 DEFAULT_ENTRY = "finetune_trainer.child:main"
 MAX_REQUEST_BYTES = 1 << 16
@@ -43,6 +44,7 @@ def main() -> None:
     die_with_parent()
     # The banners of TensorFlow's libraries, one per process, tell the user nothing.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    gpu_libraries.open_missing()
     control = socket.socket(fileno=options.socket_fd)
     control.set_inheritable(False)
     if sys.platform == "linux" and not options.cold:
