@@ -6,12 +6,10 @@ Imported by the zygote, so everything heavy is imported here, at module level, a
 import sys
 import traceback
 
-import tensorflow as tf
-
 from finetune_api.contract import ExitCode
 from finetune_api.errors import FineTuneError
 from finetune_api.events import ErrorEvent, ResultEvent, Role, TrainRequest
-from finetune_trainer import distribution, publication, train
+from finetune_trainer import distribution, gpu_errors, publication, train
 from finetune_trainer.channel import Channel
 from finetune_trainer.keeper import LeaveError
 from finetune_trainer.run_context import open_run
@@ -32,7 +30,7 @@ def main(request: TrainRequest, events_fd: int, commands_fd: int) -> int:
     except LeaveError:
         channel.emit(ResultEvent(result="Left"))
     except Exception as error:
-        failure = describe(error)
+        failure = describe(error, alone=len(request.addresses) == 1)
         channel.emit(failure)
         return failure.code
     if request.role is Role.TRAIN and request.index > 0:
@@ -41,25 +39,24 @@ def main(request: TrainRequest, events_fd: int, commands_fd: int) -> int:
     return ExitCode.OK
 
 
-def describe(error: Exception) -> ErrorEvent:
-    """The one place where an exception becomes an exit code and a message."""
+def describe(error: Exception, *, alone: bool = False) -> ErrorEvent:
+    """The one place where an exception becomes an exit code and a message; `alone` where there are no peers."""
+    try:
+        gpu_errors.refuse_nondeterministic(error)
+    except FineTuneError as refusal:
+        error = refusal
     if isinstance(error, FineTuneError):
         return ErrorEvent(code=error.exit_code, reason=error.reason, message=str(error))
-    if isinstance(error, distribution.PEER_ERRORS):
-        return ErrorEvent(code=ExitCode.TRY_AGAIN, reason="PeerLost", message=_first_line(error))
+    full = gpu_errors.is_out_of_memory(error)
+    telling = gpu_errors.telling_line(error)
+    if isinstance(error, distribution.PEER_ERRORS) and not (alone or full):
+        return ErrorEvent(code=ExitCode.TRY_AGAIN, reason="PeerLost", message=telling)
     traceback.print_exception(error, file=sys.stderr)
-    if isinstance(error, MemoryError | tf.errors.ResourceExhaustedError):
-        message = (
-            "Out of memory. Fix: lower globalBatchSize or imageSize, add workers, or raise the memory limit."
-        )
+    if full:
+        message = gpu_errors.memory_message(error)
         return ErrorEvent(code=ExitCode.INTERNAL, reason="OutOfMemory", message=message)
     return ErrorEvent(
         code=ExitCode.INTERNAL,
         reason="InternalError",
-        message=f"{type(error).__name__}: {_first_line(error)}",
+        message=f"{type(error).__name__}: {telling}",
     )
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:500] if text else type(error).__name__

@@ -5,7 +5,7 @@ Must be created before any other TensorFlow operation of the process: collective
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from finetune_api import contract
 from finetune_api.errors import BadConfiguration, TryAgain
-from finetune_trainer import gpu
+from finetune_trainer import gpu, gpu_errors
 
 PEER_ERRORS = (
     tf.errors.UnavailableError,
@@ -46,18 +46,24 @@ class Gang:
         """Whether this worker saves, evaluates for the record and publishes."""
         return self.index == 0
 
+    @contextmanager
+    def peer_errors(self) -> Iterator[None]:
+        """As the function of that name where there are peers: alone, the same errors are the device's own."""
+        with peer_errors() if self.num_workers > 1 else nullcontext():
+            yield
+
     def all_reduce(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
         """The sum over workers of a vector [n]; the same result, bit for bit, on each of them."""
         if self.num_workers == 1:
             return vector
-        with peer_errors():
+        with self.peer_errors():
             return np.asarray(self._reduce(tf.constant(vector)))
 
     def all_gather(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Rows [n, k] of all workers, in worker order, [workers * n, k]; n must be equal everywhere."""
         if self.num_workers == 1:
             return rows
-        with peer_errors():
+        with self.peer_errors():
             return np.asarray(self._gather(tf.constant(rows)))
 
     def averager(self, variables: list[Any]) -> Callable[[], list[NDArray[np.float32]]]:
@@ -78,7 +84,7 @@ class Gang:
         ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
 
         def means() -> list[NDArray[np.float32]]:
-            with peer_errors():
+            with self.peer_errors():
                 parts = np.split(traced().numpy(), ends[:-1])
             return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
@@ -151,6 +157,8 @@ def peer_errors() -> Iterator[None]:
     try:
         yield
     except PEER_ERRORS as error:
+        if gpu_errors.is_out_of_memory(error):
+            raise
         raise TryAgain("PeerLost", f"a peer left the gang ({type(error).__name__})") from error
 
 

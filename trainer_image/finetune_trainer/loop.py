@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from finetune_api.plan import ResolvedStage
-from finetune_trainer import distribution, shims
+from finetune_trainer import shims
 from finetune_trainer.distribution import Gang
 from finetune_trainer.stage_model import StageModel
 
@@ -69,7 +69,7 @@ class Steps:
             self._run = tf.function(
                 self._chunk, input_signature=_signature(chunk, len(control)), autograph=False
             )
-        with distribution.peer_errors():
+        with self._gang.peer_errors():
             losses, sums, reduced = self._run(
                 [tf.constant(part) for part in chunk.features],
                 (tf.constant(chunk.labels), tf.constant(chunk.weights)),
