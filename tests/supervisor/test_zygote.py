@@ -96,6 +96,16 @@ def test_a_crash_has_its_status(does: str, code: int, reason: str) -> None:
     story(told)
 
 
+def test_linear_algebra_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+
+    async def told(running: Zygote) -> None:
+        _, end = await lived(await TrainingProcess.fork(running, request("count_blas_threads")))
+        assert end.code == 1
+
+    story(told)
+
+
 def test_a_process_killed_by_somebody_else_is_noticed_within_a_second() -> None:
     async def told(running: Zygote) -> None:
         process = await TrainingProcess.fork(running, request("hang"))

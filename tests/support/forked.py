@@ -85,3 +85,13 @@ def flood(channel: Channel, request: TrainRequest) -> int:
     for thread in threads:
         thread.join()
     return 0
+
+
+def count_blas_threads(channel: Channel, request: TrainRequest) -> int:
+    """Its status is the number of threads that scipy's linear algebra uses."""
+    import scipy.linalg
+    import threadpoolctl  # type: ignore[import-untyped]
+
+    assert scipy.linalg is not None
+    pools = threadpoolctl.threadpool_info()
+    return max(int(pool["num_threads"]) for pool in pools if pool["user_api"] == "blas")
