@@ -71,10 +71,7 @@ class WorkQueue(Generic[Key]):
     def add(self, key: Key) -> None:
         """Wants `key`, which is new or wants something new, looked at as soon as possible; again if a worker has it in
         hand right now."""
-        if key not in self._waiting:
-            self._waiting[key] = self._clock()
-            if key not in self._in_hand:
-                self._offer(key, self._new)
+        self._want(key, self._new)
 
     def add_soon(self, key: Key) -> None:
         """Wants `key` looked at in a moment, once for all that happens until then."""
@@ -123,17 +120,17 @@ class WorkQueue(Generic[Key]):
 
     def _moment_is_over(self, key: Key) -> None:
         self._soon.pop(key, None)
-        self._add_again(key)
+        self._want(key, self._going_on)
 
     def _due(self, key: Key) -> None:
         self._timers.pop(key, None)
-        self._add_again(key)
+        self._want(key, self._going_on)
 
-    def _add_again(self, key: Key) -> None:
+    def _want(self, key: Key, line: deque[Key]) -> None:
         if key not in self._waiting:
             self._waiting[key] = self._clock()
             if key not in self._in_hand:
-                self._offer(key, self._going_on)
+                self._offer(key, line)
 
     def _next_line(self) -> deque[Key]:
         self._turn = (self._turn + 1) % EVERY
