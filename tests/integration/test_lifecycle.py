@@ -78,8 +78,8 @@ def test_suspend_frees_the_pods_and_resume_goes_on_with_the_same_job(cluster: Cl
 
 @story
 def test_the_active_deadline_fires_by_itself(cluster: Cluster) -> None:
-    job = cluster.start({"activeDeadlineSeconds": 5})
-    job.until_phase("Failed", within=20)
+    job = cluster.start({"activeDeadlineSeconds": 20})
+    job.until_phase("Failed")
     assert job.failure["reason"] == job.condition("Failed")["reason"] == "DeadlineExceeded"
     assert "activeDeadlineSeconds" in job.condition("Failed")["message"]
     job.until(lambda: not job.running_pods(), "end of the pods")
@@ -87,11 +87,11 @@ def test_the_active_deadline_fires_by_itself(cluster: Cluster) -> None:
 
 @story
 def test_suspended_time_does_not_count_against_the_active_deadline(cluster: Cluster) -> None:
-    job = cluster.start({"activeDeadlineSeconds": 20})
+    job = cluster.start({"activeDeadlineSeconds": 30})
     job.change(suspend=True)
     suspended = job.until_phase("Suspended").when(lambda status: status.get("phase") == "Suspended")
     # The deadline passes in suspension, were it counted.
-    job.until(lambda: since(suspended) > 21 or job.phase != "Suspended", "time", within=30)
+    job.until(lambda: since(suspended) > 31 or job.phase != "Suspended", "time")
     assert job.phase == "Suspended"
     job.change(suspend=False)
     job.until_running()

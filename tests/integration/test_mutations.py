@@ -125,6 +125,8 @@ def test_the_operator_runs_or_names_each_and_recovers(
     )
     print(f"{len(replaced)} replaced by a good job of the same name: all Running")
     at_rest(operator)
+    # At once: a namespace takes minutes to go, and the more jobs run, the seldomer others' progress is written.
+    api.delete("finetunejobs", namespace, "")
     api.delete("namespaces", None, namespace)
 
 

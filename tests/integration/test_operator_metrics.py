@@ -173,7 +173,9 @@ def _finished(cluster: Operated, **labels: str) -> float:
 def test_every_end_is_counted_once_with_its_reason(cluster: Operated) -> None:
     """TFJob: successful 34 for 20 jobs, restarted 22 for 12; ends by back-off or deadline are not counted."""
     good, bad = _finish(cluster, fails=False), _finish(cluster, fails=True)
-    late = cluster.start({"activeDeadlineSeconds": 2}).until_phase("Failed")
+    late = cluster.start()
+    late.change(activeDeadlineSeconds=1)
+    late.until_phase("Failed")
     operated.until(lambda: _finished(cluster, namespace=late.namespace), "counted deadline")
     assert _finished(cluster, namespace=good.namespace, result="Complete") == 1
     assert _finished(cluster, namespace=bad.namespace, result="Failed") == 1

@@ -28,7 +28,7 @@ def _etcd_restarted(breakable: Rig) -> None:
 def _api_server_down(breakable: Rig) -> None:
     plane = breakable.plane
     with faulted(breakable) as fault:
-        late = fault.job("late", {"activeDeadlineSeconds": 30}).until_phase("Running")
+        late = fault.job("late", {"activeDeadlineSeconds": 60}).until_phase("Running")
         plane.stop_api()
         over(OUTAGE)
         assert fault.operator.running

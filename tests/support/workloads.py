@@ -74,6 +74,8 @@ def _delete(job: ClusterJob) -> None:
 
 def _deadline(job: ClusterJob) -> None:
     _start(job)
+    # Not before: a job that is slow to start would end before it runs.
+    job.change(activeDeadlineSeconds=1)
     job.until_phase("Failed", within=WITHIN)
     job.until(lambda: _ended(job), "ended Job", WITHIN)
 
@@ -89,6 +91,6 @@ WORKLOADS = (
     Workload("worker fails and comes back", _worker_fails),
     Workload("suspend and resume", _suspend),
     Workload("delete while running", _delete),
-    Workload("deadline", _deadline, {"activeDeadlineSeconds": 5}),
+    Workload("deadline", _deadline),
     Workload("time to live", _ttl, {"ttlSecondsAfterFinished": 1}),
 )
