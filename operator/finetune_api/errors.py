@@ -36,6 +36,12 @@ class FineTuneError(Exception):
         return " ".join(s if s.endswith((".", "?", "!", "`", "'")) else f"{s}." for s in sentences if s)
 
 
+def split_hint(text: str) -> tuple[str, str]:
+    """What happened, with what was expected, and what to change, of an error in words."""
+    message, _, hint = text.partition(" Fix: ")
+    return message, hint.removesuffix(".")
+
+
 class BadJob(FineTuneError):
     """The FineTuneJob itself is wrong; it will be wrong next time too."""
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from finetune_api import reported
-from finetune_api.progress import Progress
+from finetune_api import errors, reported
+from finetune_api.progress import ProcessFailure, Progress
 from finetune_api.reported import Fact
 from finetune_api.v1alpha1.status import (
     Artifacts,
@@ -100,13 +100,7 @@ def _artifacts(ending: Ending | None) -> Artifacts | None:
 def _last_failure(ending: Ending | None, now: datetime) -> LastFailure | None:
     if ending is None or ending.phase != "Failed":
         return None
-    return LastFailure(
-        reason=ending.reason,
-        worker=ending.worker,
-        exit_code=ending.exit_code,
-        message=ending.message[: reported.MESSAGE_LIMIT],
-        time=reported.timestamp(now),
-    )
+    return _told(ending, now)
 
 
 def _outlived(progress: Progress | None) -> LastFailure | None:
@@ -114,12 +108,18 @@ def _outlived(progress: Progress | None) -> LastFailure | None:
     said = progress.last_failure if progress else None
     if said is None:
         return None
+    return _told(said, datetime.fromtimestamp(said.time, UTC))
+
+
+def _told(failed: Ending | ProcessFailure, when: datetime) -> LastFailure:
+    message, hint = errors.split_hint(failed.message)
     return LastFailure(
-        reason=said.reason,
-        worker=said.worker,
-        exit_code=said.exit_code,
-        message=said.message[: reported.MESSAGE_LIMIT],
-        time=reported.timestamp(datetime.fromtimestamp(said.time, UTC)),
+        reason=failed.reason,
+        worker=failed.worker,
+        exit_code=failed.exit_code,
+        message=message[: reported.MESSAGE_LIMIT],
+        hint=hint[: reported.TEXT_LIMIT],
+        time=reported.timestamp(when),
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
 
-from finetune_api import reported
+from finetune_api import errors, reported
 from finetune_api.events import EpochEvent, ResultEvent
 from finetune_api.reported import Reported
 from finetune_api.v1alpha1 import (
@@ -55,7 +55,7 @@ def of_job(now: Situation) -> Ending | NotYet | None:
         return Ending(time=over.time)
     assert bad is not None
     if now.job and now.job.stop_reason:
-        message, hint = failures.split_hint(now.job.stop_message)
+        message, hint = errors.split_hint(now.job.stop_message)
         return Ending(Failure(failures.camel(now.job.stop_reason), message, hint), over.time)
     return Ending(failures.decisive(now.pods, bad), over.time)
 

@@ -8,6 +8,7 @@ from enum import Enum
 
 from pydantic import ValidationError
 
+from finetune_api import errors
 from finetune_api.contract import IGNORED, PERMANENT, ExitCode
 from finetune_api.events import TrainerReport
 from finetune_api.progress import ProcessFailure
@@ -120,7 +121,7 @@ def of_pod(pod: PodView) -> Failure | None:
 
 def of_process(said: ProcessFailure) -> Failure:
     """A training process failed and its pod lives on: only worker 0 tells of it."""
-    message, hint = split_hint(said.message)
+    message, hint = errors.split_hint(said.message)
     reason = camel(said.reason)
     return Failure(
         reason=reason,
@@ -160,12 +161,6 @@ def is_known(pods: Iterable[PodView], condition: ConditionView) -> bool:
     return any(failure is not None and failure.kind in wanted for failure in map(of_pod, pods))
 
 
-def split_hint(text: str) -> tuple[str, str]:
-    """Message and hint of an error as the trainer words it."""
-    message, _, hint = text.partition(" Fix: ")
-    return message, hint.removesuffix(".")
-
-
 def _disrupted(pod: PodView) -> Failure:
     reason, what = _DISRUPTIONS.get(pod.disruption, ("Disrupted", "was disrupted"))
     where = f" ({pod.node})" if pod.node else ""
@@ -180,7 +175,7 @@ def _exited(pod: PodView, code: int) -> Failure:
         return _failure(pod, OUT_OF_MEMORY, message, _MEMORY_HINT)
     kind = _kind(pod, code)
     if said and said.reason and said.message:
-        message, hint = split_hint(said.message)
+        message, hint = errors.split_hint(said.message)
         hint = hint or (_MEMORY_HINT if said.reason == OUT_OF_MEMORY else "")
         return _failure(pod, camel(said.reason), f"worker {pod.index}{where}: {message}", hint, kind)
     reason, what, hint = _BY_CODE.get(code, ("Crashed", "its supervisor failed", "read the worker's log"))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from finetune_api import schedule
+from finetune_api import errors, schedule
 from finetune_api.contract import CONTROLLER
 from finetune_api.errors import BadJob
 from finetune_operator import ending, failures, gangs, references
@@ -58,7 +58,7 @@ def refused(now: Situation) -> Verdict:
         return Refusal(failure, validated=False)
     gang = gangs.refused_gang(now.resource.job, now.settings)
     if gang is not None:
-        return Refusal(Failure("GangRefused", *failures.split_hint(gang)), validated=False)
+        return Refusal(Failure("GangRefused", *errors.split_hint(gang)), validated=False)
     return None
 
 
@@ -109,7 +109,7 @@ def job_lost(now: Situation) -> Verdict:
 
 
 def _wrong(error: BadJob) -> Refusal:
-    failure = Failure(failures.camel(error.reason, "InvalidSpec"), *failures.split_hint(str(error)))
+    failure = Failure(failures.camel(error.reason, "InvalidSpec"), *errors.split_hint(str(error)))
     return Refusal(failure, validated=False)
 
 

@@ -108,9 +108,11 @@ def test_all_conditions_are_always_there(changes, true):
 
 
 def test_a_failure_that_the_run_outlived_is_told():
-    lost = ProcessFailure(reason="Killed", message="by SIGKILL", worker=1, exit_code=137, time=1_790_000_000)
+    said = "Memory is full. Fix: lower globalBatchSize."
+    lost = ProcessFailure(reason="OutOfMemory", message=said, worker=1, exit_code=70, time=1_790_000_000)
     told = status(view(progress=progress(last_failure=lost))).last_failure
-    assert (told.reason, told.worker, told.exit_code, told.message) == ("Killed", 1, 137, "by SIGKILL")
+    assert (told.reason, told.worker, told.exit_code) == ("OutOfMemory", 1, 70)
+    assert (told.message, told.hint) == ("Memory is full.", "lower globalBatchSize")
     assert told.time == "2026-09-21T14:13:20Z"
 
 
