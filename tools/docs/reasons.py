@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from finetune_api import errors
+from finetune_api.contract import ExitCode
 from finetune_api.v1alpha1.status import JobPhase
 from tools.docs import source
 from tools.docs.source import PASSED_ON, PHASE, Function, IsParameter, Module, Words
@@ -23,6 +24,7 @@ FOLDERS = [
 ERRORS = {kind.__name__: kind.exit_code for kind in errors.FineTuneError.__subclasses__()}
 _CONDITION = "Fact"
 _EVENT = "_note"
+_VERDICT = "Verdict"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ GIVERS = {
     "_Pattern": Place(2),
     _CONDITION: Place(2),
     _EVENT: Place(1),
-    **dict.fromkeys(("Verdict", "Outcome", "Refused", "ErrorEvent", "LastFailure"), Place(None)),
+    **dict.fromkeys((_VERDICT, "Outcome", "Refused", "ErrorEvent", "LastFailure"), Place(None)),
 }
 """What is called with a reason. Functions that hand a parameter on to one of these are found."""
 _NOT_OURS = {"api_errors.py": "Kubernetes' own Status objects, whose classes have the same names"}
@@ -56,7 +58,7 @@ class Reasons:
     given: set[str] = field(default_factory=set)
     """In failures and conditions."""
     codes: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    """Exit codes of errors, by reason."""
+    """Exit codes of errors and of supervisors' verdicts, by reason."""
     conditions: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Reasons by type of the condition."""
     events: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -112,9 +114,10 @@ class _Collector:
         if name == _CONDITION:
             for kind in self._words(node.args[0], module, function):
                 self.found.conditions[kind] |= words
-        if place.code is not None:
-            for word in words:
-                self.found.codes[word].add(place.code)
+        code = _verdict(node) if name == _VERDICT else place.code
+        if code is not None:
+            for word in words - {PASSED_ON}:
+                self.found.codes[word].add(code)
 
     def _told(self, node: ast.Call, words: Words, module: Module, function: Function | None) -> None:
         for kind in self._words(node.args[0], module, function):
@@ -138,6 +141,14 @@ class _Collector:
         names = [one.arg for one in found.function.args.args if one.arg != "self"]
         index = names.index(found.name) if found.name in names else None
         self._private[module.path, found.function.name] = Place(index, found.name, code)
+
+
+def _verdict(node: ast.Call) -> int | None:
+    """The exit code that a supervisor leaves with, where it is named."""
+    code = next((one.value for one in node.keywords if one.arg == "code"), None)
+    if isinstance(code, ast.Attribute) and ast.unparse(code.value) == ExitCode.__name__:
+        return ExitCode[code.attr]
+    return None
 
 
 def _argument(node: ast.Call, place: Place) -> ast.expr | None:
