@@ -115,7 +115,7 @@ def test_smoke_goes_through_export_and_leaves_the_output_alone(tmp_path):
 
 def long_job(folder: Path) -> dict:
     """One stage of steps, too many for a test that is patient."""
-    stage = {"name": "long", "unfreeze": {"blocks": 0}, "epochs": 2000, "optimizer": {"name": "Adam"}}
+    stage = {"name": "long", "unfreeze": {"blocks": 0}, "epochs": 400, "optimizer": {"name": "Adam"}}
     return job(folder, schedule=None, stages=[stage])
 
 
@@ -130,7 +130,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
             stdout=stdout,
             stderr=subprocess.PIPE,
         )
-        eventually(lambda: "  long 3/2000" in out.read_text(), within=LIMIT)
+        eventually(lambda: "  long 3/400" in out.read_text(), within=LIMIT)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=LIMIT)
     assert (process.returncode, stderr) == (130, b"")
