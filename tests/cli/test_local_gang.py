@@ -1,5 +1,6 @@
 """The gang with real processes: a small program in the supervisor's place that ends as it is told to."""
 
+import contextlib
 import os
 import random
 import signal
@@ -17,7 +18,7 @@ from finetune_cli.local_gang import LocalGang, Loss
 
 # Ends with the exit code that its start number finds in codes-<index>; without one it waits for SIGTERM.
 PROGRAM = """
-import os, pathlib, signal, sys
+import os, pathlib, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 index = os.environ["FINETUNE_WORKER_INDEX"]
 folder = pathlib.Path(sys.argv[1])
@@ -30,7 +31,8 @@ print("start", count, flush=True)
 if count < len(codes):
     sys.exit(int(codes[count]))
 (folder / f"waiting-{index}").touch()
-signal.pause()
+while True:  # not signal.pause, which a signal that has just come does not end
+    time.sleep(0.1)
 """
 
 STARTS_ONE_AND_IS_KILLED = """
@@ -46,7 +48,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def eventually(holds, within=20.0):
+def eventually(holds, within=60.0):
     """Wait until `holds()` is true."""
     deadline = time.monotonic() + within
     while not holds():
@@ -179,13 +181,17 @@ def test_a_supervisor_does_not_outlive_the_command(tmp_path):
 
 
 def _has_open(path: Path) -> bool:
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if link.readlink() == path:
-                return True
-        except OSError:
-            continue
-    return False
+    return any(path in _open_files(process) for process in Path("/proc").glob("[0-9]*"))
+
+
+def _open_files(process: Path) -> list[Path]:
+    files = []
+    # It, or any of its files, may be gone between two looks.
+    with contextlib.suppress(OSError):
+        for link in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                files.append(link.readlink())
+    return files
 
 
 def test_environment_of_a_worker(tmp_path):

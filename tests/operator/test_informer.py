@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from aiohttp import web
 
 import coroutines
 from finetune_operator import api_paths, views
+from finetune_operator.cluster import Limits
 from finetune_operator.informer import Backoff, Informer, Source
 from finetune_operator.observed import PodView
 from finetune_operator.store import Store
-from small_api import SmallApi, small_api, until
+from small_api import FAST, SmallApi, small_api, until
 
 ERROR = {"kind": "Status", "message": "injected"}
 
@@ -36,15 +38,15 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched(*names: str) -> AsyncIterator[Watched]:
-    async with small_api() as (api, cluster):
+async def watched(*names: str, limits: Limits = FAST) -> AsyncIterator[Watched]:
+    async with small_api(limits) as (api, cluster):
         for name in names:
             api.put(name)
         store: Store[PodView] = Store(views.pod, {"name": lambda pod: pod.name})
         informer = Informer(cluster, Source(api_paths.POD, store, "ns"), Backoff(0.01, 0.05))
         task = asyncio.create_task(informer.run())
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await informer.synced.wait()
             found = Watched(api, store, informer)
             await found.until_watching()
@@ -108,7 +110,7 @@ async def test_it_waits_as_long_as_the_server_says() -> None:
 
 @coroutines.run
 async def test_silence_is_taken_for_a_dead_connection() -> None:
-    async with watched("a") as found:
+    async with watched("a", limits=replace(FAST, silence=0.3)) as found:
         # As half-open TCP: the server has forgotten us and says nothing; the client has to notice by itself.
         watches = found.api.requests.count("WATCH")
         found.api.delete("a", seen=False)

@@ -14,8 +14,9 @@ def gang(tmp_path: Path) -> Iterator[Callable[..., Gang]]:
     """Makes a gang in a folder of its own; nothing is started yet."""
     made: list[Gang] = []
 
-    def make(workers: int = 1, **options: Any) -> Gang:
-        made.append(Gang(tmp_path, workers, **options))
+    def make(workers: int = 1, folder: Path = tmp_path, **options: Any) -> Gang:
+        folder.mkdir(exist_ok=True)
+        made.append(Gang(folder, workers, **options))
         return made[-1]
 
     yield make

@@ -68,7 +68,7 @@ class Peer:
 
     async def hear(self) -> Order | None:
         """The next order that is not a beat; None when the connection is closed."""
-        while line := await asyncio.wait_for(self.reader.readline(), 10):
+        while line := await asyncio.wait_for(self.reader.readline(), 30):
             order = ORDER.validate_json(line)
             if not isinstance(order, Beat):
                 return order
@@ -103,7 +103,7 @@ class Meeting:
 
     async def until(self, sentence: str) -> None:
         """Waits until the host was told `sentence`."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while sentence not in self.log.said:
                 await asyncio.sleep(0.005)
 
@@ -221,7 +221,7 @@ def test_pings_keep_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
         worker = await here.worker()
         for _ in range(20):
             # Beats come at the same rate: each is answered, and so nobody falls silent.
-            await asyncio.wait_for(worker.reader.readline(), 10)
+            await asyncio.wait_for(worker.reader.readline(), 30)
             worker.tell(Pulse())
         assert here.log.said == ["joined 1"]
 
@@ -255,11 +255,11 @@ def test_everybody_hears_the_farewell_before_the_port_closes() -> None:
         workers = [await here.worker(1), await here.worker(2)]
         for worker in workers:
             worker.tell(Ready())  # unread when the connection closes, this would reset it
-        closing = asyncio.create_task(here.rendezvous.close(farewell, patience=10))
+        closing = asyncio.create_task(here.rendezvous.close(farewell, patience=100))
         for worker in workers:
             assert await worker.hear() == farewell
             worker.writer.close()
-        await asyncio.wait_for(closing, 5)
+        await asyncio.wait_for(closing, 50)
 
     told(story)
 
@@ -269,13 +269,13 @@ def test_who_comes_late_hears_the_farewell() -> None:
 
     async def story(here: Meeting) -> None:
         first = await here.worker(1)
-        closing = asyncio.create_task(here.rendezvous.close(farewell, patience=10))
+        closing = asyncio.create_task(here.rendezvous.close(farewell, patience=100))
         assert await first.hear() == farewell
         late = await here.peer()
         late.tell(hello(2))
         assert await late.hear() == farewell
         first.writer.close()
         late.writer.close()
-        await asyncio.wait_for(closing, 5)
+        await asyncio.wait_for(closing, 50)
 
     told(story)

@@ -1,5 +1,6 @@
 """What a supervisor costs: time to be up, memory, and never TensorFlow. Looked at from outside."""
 
+import contextlib
 import socket
 import time
 from collections.abc import Callable
@@ -7,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from actor import Fault
 from gangs import REAL, Gang, children, eventually
 
 MakeGang = Callable[..., Gang]
 MEBI = 1 << 20
+HELD = Fault(0, "hang", step=15, generation=1)
+"""Keeps the run from being over before it has been looked at."""
 
 
 def seconds_until_up(gang: Gang) -> float:
@@ -75,20 +79,20 @@ def test_the_client_of_an_object_storage_leaves_it_small(gang: MakeGang) -> None
 
 
 def test_with_one_worker_no_rendezvous_port_is_open(gang: MakeGang) -> None:
-    run = gang(1).start()
+    run = gang(1, faults=[HELD]).start()
     run.reaches(1)
     assert listening(run.processes[0].pid) == {run.http[0]}
 
 
 def test_with_two_workers_it_is(gang: MakeGang) -> None:
-    run = gang(2).start()
+    run = gang(2, faults=[HELD]).start()
     run.reaches(1)
     assert listening(run.processes[0].pid) == {run.http[0], run.rendezvous}
     assert listening(run.processes[1].pid) == {run.http[1]}
 
 
 def test_progress_and_metrics_are_served(gang: MakeGang) -> None:
-    run = gang(2, epochs=6).start()
+    run = gang(2, epochs=6, faults=[HELD]).start()
     seen = run.reaches(12)
     assert (seen.stage_name, seen.num_stages, seen.epochs, seen.steps_per_epoch) == ("head", 1, 6, 10)
     assert (seen.workers, seen.workers_ready, seen.generation, seen.restarts) == (2, 2, 1, 0)
@@ -157,7 +161,10 @@ def maps(pid: int) -> str:
 
 def listening(pid: int) -> set[int]:
     """Ports that a process listens on, IPv4 and IPv6."""
-    sockets = {link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+    sockets = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile, so it was no listener
+            sockets.add(link.readlink().name)
     inodes = {
         name.removeprefix("socket:[").removesuffix("]") for name in sockets if name.startswith("socket:[")
     }

@@ -187,8 +187,9 @@ class Actor:
             os._exit(int(detail))
         elif kind == "hang":
             threading.Event().wait()
-        elif kind == "pause":
-            threading.Event().wait(2.0)
+        elif kind in ("wait", "stay"):
+            while not (self.channel.leave_requested if kind == "stay" else (self.folder / detail).exists()):
+                time.sleep(0.002)
         elif kind == "error":
             code, reason = detail.split(":")
             self.channel.emit(ErrorEvent(code=int(code), reason=reason, message=f"{reason} was asked for."))
@@ -201,7 +202,8 @@ class Fault:
 
     worker: int
     does: str
-    """signal:SIGKILL, exit:3, hang, pause (2 s), or error:65:Reason."""
+    """signal:SIGKILL, exit:3, hang, wait:file (beside the scratch folders), stay (until told to leave), or
+    error:65:Reason."""
     step: int = -1
     """Before this step; -1 is the very start."""
     generation: int = 0

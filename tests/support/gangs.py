@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
 
@@ -139,7 +140,7 @@ class Gang:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.http[index]}{path}", timeout=5) as answer:
                 return str(answer.read().decode())
-        except OSError:
+        except (OSError, HTTPException):  # the latter when it goes in the middle of its answer
             return ""
 
     def progress(self, index: int = 0) -> Progress:

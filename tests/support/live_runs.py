@@ -51,6 +51,7 @@ class LiveRun:
         self.home = folder / "home"
         self._folder = folder
         self.document = document
+        self._logs: dict[Path, _Log] = {}
         job = folder / "job.yaml"
         job.write_text(yaml.safe_dump(document))
         self._output = (folder / "output.txt").open("a")
@@ -81,22 +82,11 @@ class LiveRun:
 
     def said(self, worker: int, kind: str) -> list[Said]:
         """Events of one kind that a worker's log has so far."""
-        found = []
-        for at, text in self._log(worker):
-            if text.startswith("event "):
-                event = json.loads(text.removeprefix("event "))
-                if event["event"] == kind:
-                    found.append(Said(at, event))
-        return found
+        return [said for log in self._read(worker) for said in log.said if said.event["event"] == kind]
 
     def lost(self, worker: int) -> list[Lost]:
         """Ends of training processes on one worker."""
-        found = []
-        for at, text in self._log(worker):
-            if text.startswith("generation ") and " ended here: " in text:
-                head, how = text.split(" ended here: ", 1)
-                found.append(Lost(at, int(head.removeprefix("generation ")), how))
-        return found
+        return [lost for log in self._read(worker) for lost in log.lost]
 
     def wait(self, look: Callable[[], Seen | None], what: str, within: float = 90.0) -> Seen:
         """The first thing that `look` sees."""
@@ -139,14 +129,41 @@ class LiveRun:
                 return child
         return None
 
-    def _log(self, worker: int) -> list[tuple[float, str]]:
-        lines = []
-        for file in self.home.glob(f"*/logs/worker-{worker}.log"):
-            for line in file.read_text(errors="replace").splitlines():
-                stamp, _, text = line.partition(" ")
-                if stamp.replace(".", "", 1).isdigit() and text:
-                    lines.append((float(stamp), text))
-        return lines
+    def _read(self, worker: int) -> list["_Log"]:
+        files = sorted(self.home.glob(f"*/logs/worker-{worker}.log"))
+        logs = [self._logs.setdefault(file, _Log(file)) for file in files]
+        for log in logs:
+            log.read()
+        return logs
+
+
+class _Log:
+    """A worker's log, which grows. Each line is read once: whoever looks often takes time from the training."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._read_bytes = 0
+        self.said: list[Said] = []
+        self.lost: list[Lost] = []
+
+    def read(self) -> None:
+        """Take in the lines that have come since."""
+        with self._file.open("rb") as file:
+            file.seek(self._read_bytes)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._read_bytes += len(whole)
+        for line in whole.decode(errors="replace").splitlines():
+            stamp, _, text = line.partition(" ")
+            if stamp.replace(".", "", 1).isdigit():
+                self._take(float(stamp), text)
+
+    def _take(self, at: float, text: str) -> None:
+        if text.startswith("event "):
+            self.said.append(Said(at, json.loads(text.removeprefix("event "))))
+        if text.startswith("generation ") and " ended here: " in text:
+            head, how = text.split(" ended here: ", 1)
+            self.lost.append(Lost(at, int(head.removeprefix("generation ")), how))
 
 
 def hurt(process: int, how: signal.Signals) -> float:

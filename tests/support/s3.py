@@ -17,6 +17,7 @@ import pytest
 
 from built_tools import built
 from certificates import Identity
+from daemons import free_ports
 from finetune_store.storage import StorageOptions, Store, open_store
 
 ACCESS_KEY, SECRET_KEY = "test-access", "test-secret-key"
@@ -80,7 +81,7 @@ def write_credentials(folder: Path, access_key: str, secret_key: str) -> None:
     (folder / "secretAccessKey").write_text(secret_key + "\n")
 
 
-def eventually(condition: Callable[[], bool], within: float = 20.0) -> None:
+def eventually(condition: Callable[[], bool], within: float = 60.0) -> None:
     """Wait for a state, with a limit."""
     deadline = time.monotonic() + within
     while not condition():
@@ -91,7 +92,7 @@ def eventually(condition: Callable[[], bool], within: float = 20.0) -> None:
 def _start(data: Path, log: Path, options: Sequence[str]) -> tuple["subprocess.Popen[bytes]", int]:
     program = built("versitygw") / "versitygw"
     for _ in range(5):
-        port = _free_port()
+        (port,) = free_ports(1)
         command = [str(program), "--port", f"127.0.0.1:{port}", "--quiet", *options, "posix", str(data)]
         keys = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
         with log.open("wb") as output:
@@ -105,11 +106,6 @@ def _listens(process: "subprocess.Popen[bytes]", port: int) -> bool:
     """Wait for the server; False if it ended, since somebody else had taken the port meanwhile."""
     eventually(lambda: process.poll() is not None or _accepts(port))
     return process.poll() is None
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _accepts(port: int) -> bool:

@@ -16,7 +16,7 @@ from finetune_operator.api_calls import Call
 from finetune_operator.cluster import Cluster, Limits
 
 Body = dict[str, Any]
-FAST = Limits(rate=0, page=2, request=5, watch=30, silence=0.3)
+FAST = Limits(rate=0, page=2, request=30, watch=300, silence=60)
 
 
 class SmallApi:
@@ -143,7 +143,7 @@ def small_api(
     return serve(SmallApi(), limits, on_call)
 
 
-async def until(holds: Callable[[], bool], within: float = 5.0) -> None:
+async def until(holds: Callable[[], bool], within: float = 60.0) -> None:
     """Waits until it holds; TimeoutError after `within` seconds."""
     async with asyncio.timeout(within):
         while not holds():

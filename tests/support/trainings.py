@@ -125,6 +125,7 @@ def train(
         for process in processes:
             with suppress(ProcessLookupError):
                 process.kill()
+            process.wait()
     events = [_events(folder / f"events-{index}.jsonl") for index in range(len(processes))]
     return Training(codes, events, Path(document["spec"]["output"]["uri"]))
 
