@@ -75,6 +75,10 @@ def _incomplete(now: Situation) -> JobPhase:
     # A worker leaves with 0 once the model is there, a moment before its Job is told to be over.
     if any(pod.phase == "Succeeded" for pod in now.pods):
         return "Exporting"
+    # On its way there its pod still runs, but is not ready any more.
+    stay = [pod for pod in now.current.values() if pod.phase == "Running" and pod.deleting is None]
+    if now.before.phase == "Exporting" and len(stay) == now.spec.workers:
+        return "Exporting"
     if now.before.phase in _BUSY or now.failure is not None:
         return "Restarting"
     return "Pending" if now.waiting else "Starting"

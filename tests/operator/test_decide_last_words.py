@@ -89,6 +89,18 @@ def test_workers_that_leave_with_the_model_published_are_not_lost():
     assert cluster.status.phase == "Exporting", "worker 0 is on its way out, and not ready any more"
 
 
+def test_a_worker_that_is_about_to_leave_with_the_model_published_is_not_lost():
+    cluster = trained()
+    cluster.hear(phase="Upload", stage=1, stage_name="finetune")
+    cluster.settle()
+    cluster.pod(1)["status"]["conditions"] = []
+    cluster.after(30)
+    assert cluster.status.phase == "Exporting"
+    cluster.end_pod(1, 137)
+    cluster.after(30)
+    assert cluster.status.phase == "Restarting"
+
+
 def test_a_model_that_is_committed_while_the_job_already_fails_counts():
     cluster = trained()
     cluster.hear(phase="Upload", stage=1, stage_name="finetune")
