@@ -21,7 +21,7 @@ def test_it_installs_without_a_warning_where_pods_are_restricted(
     plane: ControlPlane, release: Release
 ) -> None:
     values = {"replicas": 2, "config": {"gangs": {"kueue": {"enabled": True}}}}
-    said = release.helm("install", str(CHART), "--wait", "--timeout=60s", values=values)
+    said = release.helm("install", str(CHART), "--wait", "--timeout=120s", values=values)
     assert "warning" not in said.lower()
     assert "STATUS: deployed" in said
     deployment = plane.api.get("deployments", release.namespace, helm.RELEASE)
@@ -32,7 +32,7 @@ def test_it_installs_without_a_warning_where_pods_are_restricted(
     assert "MISSING: config.gangs.kueue.enabled" in said
     assert "CustomResourceDefinition of FineTuneJobs" not in said
     # Back to one: the API server refuses a Deployment that is both recreated and rolled.
-    release.helm("upgrade", str(CHART), "--wait", "--timeout=60s", values={"replicas": 1})
+    release.helm("upgrade", str(CHART), "--wait", "--timeout=120s", values={"replicas": 1})
     spec = plane.api.get("deployments", release.namespace, helm.RELEASE)["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
 

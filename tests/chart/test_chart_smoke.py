@@ -29,7 +29,7 @@ def test_a_restricted_namespace_takes_its_pod_and_nothing_is_left(
 ) -> None:
     release.helm("install", str(CHART))
     plane.coming_pods(release.namespace, {"any": {"exit-code": 0}})
-    said = release.helm("test", "--timeout=60s")
+    said = release.helm("test", "--timeout=120s")
     assert "Phase:          Succeeded" in said
     assert "warning" not in said.lower()
     left = [
@@ -88,7 +88,7 @@ def test_it_is_content_with_an_installation_that_works_and_names_what_does_not(
         first, second = _jobs(cluster, release.namespace)
         first.publish()
         second.fate(0, 65, report(65, error={"reason": "BadData", "message": "no images"}))
-        said = {process.communicate(timeout=60)[0]: process.returncode for process in (good, bad)}
+        said = {process.communicate(timeout=120)[0]: process.returncode for process in (good, bad)}
         assert sorted(said.values()) == [0, 1], said
         (fine,) = [text for text, code in said.items() if code == 0]
         (wrong,) = [text for text, code in said.items() if code == 1]
@@ -138,7 +138,7 @@ def _look(plane: ControlPlane, release: Release, folder: Path) -> list[str]:
         f"--spec={spec}",
         f"--kubeconfig={kubeconfig}",
     ]
-    return [*command, f"--namespace={release.namespace}", "--timeout=60"]
+    return [*command, f"--namespace={release.namespace}", "--timeout=110"]
 
 
 def _definition_that_checks_nothing(folder: Path) -> Path:
@@ -159,4 +159,4 @@ def _jobs(cluster: Cluster, namespace: str) -> list[ClusterJob]:
         found = view.all("finetunejobs", namespace)
         return found if len(found) == 2 else []
 
-    return [ClusterJob(cluster, one).until_running() for one in view.wait(namespace, two, "two jobs", 30.0)]
+    return [ClusterJob(cluster, one).until_running() for one in view.wait(namespace, two, "two jobs")]

@@ -34,7 +34,7 @@ def _shows(watched: Watched, panel: tuple[str, str], by: str, wanted: dict[str, 
         found = watched.prometheus.query(expr)
         return {one["metric"].get(by, ""): float(one["value"][1]) for one in found}
 
-    wait_until(lambda: shown() == wanted, 30.0, lambda: f"{panel}: {shown()}", every=0.2)
+    wait_until(lambda: shown() == wanted, 60.0, lambda: f"{panel}: {shown()}", every=0.2)
 
 
 def test_the_monitors_find_the_operator_and_each_trainer_once(watched: Watched) -> None:
@@ -83,7 +83,7 @@ def test_every_panel_shows_something(name: str, watched: Watched) -> None:
         return {one.where for one in expressions if not watched.prometheus.query(one.expr)} - WITHOUT_DATA
 
     assert len(expressions) > 25
-    wait_until(lambda: not empty(), 60.0, lambda: f"empty: {empty()}", every=1.0)
+    wait_until(lambda: not empty(), 120.0, lambda: f"empty: {empty()}", every=1.0)
 
 
 @pytest.mark.parametrize("name", ["fleet", "job"])
@@ -105,7 +105,8 @@ def test_the_dashboard_shows_progress_and_phase(watched: Watched) -> None:
 
 
 def test_the_dashboard_shows_the_loss_curve(watched: Watched) -> None:
-    found = watched.prometheus.values(_panel("job", "Loss", watched), watched.since, time.time())
+    # Scrapes may follow one another within less than their second, after one that was late.
+    found = watched.prometheus.values(_panel("job", "Loss", watched), watched.since, time.time(), step=0.1)
     curves = {one["metric"]["split"]: [float(value) for _, value in one["values"]] for one in found}
     seen = [
         value

@@ -15,6 +15,7 @@ from gang_jobs import JOB, name, wait_replaced
 def test_the_fate_of_pods_can_be_settled_before_they_exist(plane: ControlPlane, namespace: str) -> None:
     plane.coming_pods(namespace, {"any": {"stay-pending": True}, "2": {"waiting-reason": "ImagePullBackOff"}})
     gang_jobs.create(plane, namespace)
+    wait_until(lambda: len(plane.pods_of(namespace, JOB)) == gang_jobs.WORKERS)
     wait_until(lambda: _waiting(plane.pods_of(namespace, JOB).get(2)) == "ImagePullBackOff")
     pods = plane.pods_of(namespace, JOB)
     assert {pod["status"]["phase"] for pod in pods.values()} == {"Pending"}

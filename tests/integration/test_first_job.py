@@ -27,11 +27,11 @@ def test_a_job_goes_from_apply_to_complete(plane: ControlPlane, namespace: str) 
     with operator_process.start(plane.kubeconfig, {"namespaces": [namespace]}) as operator:
         mark = plane.audit_mark()
         plane.api.create("finetunejobs", namespace, document)
-        plane.api.until("finetunejobs", namespace, "flowers", _is_in("Running"), within=20)
+        plane.api.until("finetunejobs", namespace, "flowers", _is_in("Running"))
         chief = plane.pods_of(namespace, "ft-flowers")[0]
         said = report(0, result=PUBLISHED)
         plane.pod(namespace, chief["metadata"]["name"], exit_code=0, exit_message=said)
-        done = plane.api.until("finetunejobs", namespace, "flowers", _is_in("Complete"), within=20)
+        done = plane.api.until("finetunejobs", namespace, "flowers", _is_in("Complete"))
         assert operator.stop() == 0
     assert done["status"]["artifacts"]["modelURI"] == PUBLISHED["modelUri"]
     assert not done["metadata"].get("annotations")

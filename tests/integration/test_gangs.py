@@ -96,7 +96,8 @@ def test_kueue_simulated_preemption_puts_the_job_back_into_the_queue(cluster: Cl
     )
     cluster.plane.api.patch("jobs", job.namespace, job.object, {"spec": {"suspend": True}})
     job.until_phase("Queued")
-    assert "Preempted" in job.condition("Admitted")["message"] + job.condition("Admitted")["reason"]
+    # The operator hears of Workloads and of Jobs by two watches.
+    job.until(lambda: "Preempted" in job.condition("Admitted").get("reason", ""), "reason of the preemption")
     _admit(cluster, job, workload)
     job.until_running()
     assert job.condition("Failed")["status"] == "False"
@@ -142,13 +143,14 @@ def test_coscheduling_simulated_group_comes_before_the_pods_and_goes_with_the_jo
     job.delete()
     job.until_gone()
     # The garbage collector looks for new kinds of objects every 30 s.
-    cluster.plane.api.until_gone("podgroups", job.namespace, job.object, within=60)
+    cluster.plane.api.until_gone("podgroups", job.namespace, job.object, within=120)
 
 
 @story
 def test_volcano_finds_its_annotations_on_job_and_pods(cluster: Cluster) -> None:
     job = cluster.job({"scheduling.gang": "Volcano", "scheduling.queueName": "team-a"}).apply()
     pod = job.pod(0)
+    job.until(lambda: job.job, "Job")
     assert job.job["metadata"]["annotations"]["scheduling.volcano.sh/group-min-member"] == "4"
     assert pod["metadata"]["annotations"]["scheduling.volcano.sh/queue-name"] == "team-a"
     assert pod["spec"]["schedulerName"] == "volcano"

@@ -2,6 +2,7 @@
 
 import gang_crds
 import operated
+from audit_log import AuditEvent
 from operated import Operated
 
 SETTINGS = operated.QUICK | {"gangs": {"kueue": {"enabled": True}}}
@@ -27,10 +28,13 @@ def test_workloads_are_watched_and_patched_in_the_newer_version(cluster: Operate
     job.until(lambda: "insufficient" in job.condition("Admitted").get("message", ""), "Kueue's words")
     job.change(suspend=True)
     cluster.plane.api.until("workloads", job.namespace, name, lambda body: body["spec"]["active"] is False)
-    asked = [
-        event
-        for event in cluster.plane.audit(cluster.operator.mark)
-        if event.user == operated.USER and event.resource == "workloads"
-    ]
-    assert {event.verb for event in asked} == {"list", "watch", "patch"}
-    assert {event.uri.split("/")[3] for event in asked} == {"v1beta2"}
+    # A change can be read before the audit log tells of it.
+    operated.until(lambda: "patch" in {event.verb for event in _asked(cluster)}, "audit of the patch")
+    assert {event.verb for event in _asked(cluster)} == {"list", "watch", "patch"}
+    assert {event.uri.split("/")[3] for event in _asked(cluster)} == {"v1beta2"}
+
+
+def _asked(cluster: Operated) -> list[AuditEvent]:
+    """What the operator asked about Workloads."""
+    events = cluster.plane.audit(cluster.operator.mark)
+    return [event for event in events if event.user == operated.USER and event.resource == "workloads"]

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 import manifest_stories
+from admission import refusal
+from api_client import wait_until
 from control_plane import ControlPlane
 
 Manifest = dict[str, Any]
@@ -28,6 +30,9 @@ def guarded(plane: ControlPlane) -> str:
     plane.api.create("priorityclasses", None, {"metadata": {"name": "batch"}, "value": 10})
     runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "nvidia"}}
     plane.api.request("POST", "/apis/node.k8s.io/v1/runtimeclasses", runtime | {"handler": "nvidia"})
+    # Admission learns of them by watches.
+    (*_, pod) = objects("full", name)
+    wait_until(lambda: not refusal(lambda: plane.api.create("pods", name, pod, dryRun="All")))
     return name
 
 

@@ -95,8 +95,7 @@ def test_labels_of_somebody_else_do_no_harm(rig: Rig) -> None:
 @story
 def test_pods_without_labels_are_not_seen_and_the_job_still_ends(rig: Rig) -> None:
     with meddled(rig) as scene:
-        lost = scene.job.worker(1)
-        assert lost is not None
+        lost = scene.job.pod(1)
         labels = dict.fromkeys(lost["metadata"]["labels"])
         scene.patch("pods", {"metadata": {"labels": labels}}, lost["metadata"]["name"])
         scene.finish()

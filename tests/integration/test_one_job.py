@@ -49,6 +49,10 @@ def test_a_life_costs_at_most_twelve_writes_and_rest_costs_none(cluster: Cluster
     job = cluster.job({"schedule": "Gradual", "stages": SCHEDULE}).apply().until_running()
     _train(job, lambda: None)
     job.until(lambda: job.events("Completed"), "event about the end")
+    # A watch tells of an object before the audit log does.
+    operated.until(
+        lambda: _writes(cluster, job)["create events"] >= len(job.events()), "audit of the last event"
+    )
     written = _writes(cluster, job)
     progress = _progress_patches(job)
     print(f"{sum(written.values())} writes, {progress} of them progress: {dict(written)}")

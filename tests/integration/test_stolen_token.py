@@ -75,8 +75,7 @@ def guarded(plane: ControlPlane, crd: None) -> Iterator[Guarded]:
         assert admission.complaints(plane, bodies) == []
         wait_until(
             lambda: all("ValidatingAdmissionPolicy" in one for one in said().values()),
-            30.0,
-            lambda: str(said()),
+            explain=lambda: str(said()),
         )
         mark = plane.audit_mark()
         with (

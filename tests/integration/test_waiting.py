@@ -59,6 +59,7 @@ def test_a_quota_that_is_exceeded_is_named(stock: Cluster) -> None:
         "spec": {"hard": {"pods": "2"}},
     }
     stock.plane.api.create("resourcequotas", job.namespace, quota)
+    _until_counted(stock, job, "small")
     _says(job.apply(), "QuotaExceeded", "small")
 
 
@@ -73,12 +74,16 @@ def test_a_namespace_without_room_for_the_objects_themselves_is_named(stock: Clu
         "spec": {"hard": {"count/services": "0"}},
     }
     stock.plane.api.create("resourcequotas", job.namespace, quota)
-    stock.plane.api.until(
-        "resourcequotas", job.namespace, "none", lambda quota: quota.get("status", {}).get("hard")
-    )
+    _until_counted(stock, job, "none")
     _says(job.apply(), "QuotaExceeded", "none")
     stock.plane.api.delete("resourcequotas", job.namespace, "none")
     job.until_running()
+
+
+def _until_counted(stock: Cluster, job: ClusterJob, quota: str) -> None:
+    """Before that a quota may refuse everything, or nothing."""
+    api = stock.plane.api
+    api.until("resourcequotas", job.namespace, quota, lambda one: one.get("status", {}).get("hard"))
 
 
 @story
@@ -163,7 +168,8 @@ def test_the_fifth_loss_of_a_worker_is_replaced_as_fast_as_the_first(stock: Clus
             job.until(lambda old=old: job.worker_runs(2, unlike=old), "new worker 2")
             delays.append(time.monotonic() - killed)
     print("replaced after", ", ".join(f"{delay:.1f} s" for delay in delays))
-    assert max(delays) < min(delays) + 5
+    # A loss that was not forgiven would take 10 s more than the one before, at least.
+    assert max(delays) < min(delays) + 9
 
 
 @story
@@ -197,7 +203,7 @@ def test_where_finalizers_are_guarded_a_job_starts_as_soon_as_the_cluster_knows_
 ) -> None:
     """As in OpenShift. The API server's guard learns of a new kind up to 30 s after its CRD was made."""
     job, began = guarded.job().apply(), time.monotonic()
-    job.until_running()
+    job.until_running(within=120)
     print(f"running {time.monotonic() - began:.1f} s after the CRD was made")
     rules = rbac.rules(Settings())
     without = [rule for rule in rules if "finetunejobs/finalizers" not in rule["resources"]]

@@ -37,7 +37,7 @@ def policies(
     try:
         for body in bodies:
             plane.api.apply(PLURALS[body["kind"]], None, body)
-        wait_until(lambda: is_refused(act), 30.0, lambda: "the policies have no effect")
+        wait_until(lambda: is_refused(act), explain=lambda: "the policies have no effect")
         yield bodies
     finally:
         for body in reversed(bodies):

@@ -12,6 +12,8 @@ import urllib3
 import yaml
 
 Body = dict[str, Any]
+PATIENCE = 60.0
+"""Seconds until a state that is waited for counts as missing, on a machine that does much else."""
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -134,7 +136,7 @@ class Api:
 
     def until(
         self, resource: str, namespace: str | None, name: str, condition: Callable[[Body], object],
-        within: float = 20.0,
+        within: float = PATIENCE,
     ) -> Body:  # fmt: skip
         """The object once the condition holds for it; the object may come to be in the meantime."""
         last: list[Body | None] = [None]
@@ -147,7 +149,7 @@ class Api:
         assert last[0] is not None
         return last[0]
 
-    def until_gone(self, resource: str, namespace: str | None, name: str, within: float = 20.0) -> None:
+    def until_gone(self, resource: str, namespace: str | None, name: str, within: float = PATIENCE) -> None:
         wait_until(
             lambda: self.find(resource, namespace, name) is None,
             within,
@@ -173,7 +175,7 @@ def has_condition(type_: str, status: str = "True") -> Callable[[Mapping[str, An
 
 def wait_until(
     condition: Callable[[], object],
-    within: float = 20.0,
+    within: float = PATIENCE,
     explain: Callable[[], str] = str,
     every: float = 0.03,
 ) -> None:

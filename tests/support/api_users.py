@@ -26,7 +26,8 @@ def grant(api: Api, user: str, rules: Sequence[Rule], namespaces: Sequence[str] 
             ),
         )
         if rules:
-            wait_until(lambda: _may(api, user, rules[-1], namespace))  # noqa: B023  (called at once)
+            # All of them: the last may be one that the user had before.
+            wait_until(lambda: all(_may(api, user, rule, namespace) for rule in rules))  # noqa: B023
 
 
 def _object(kind: str, name: str, **content: object) -> Body:

@@ -246,7 +246,8 @@ class ClusterJob:
         return self
 
     def _runs(self) -> bool:
-        return self.all_run() and self.phase in ("Running", "Starting")
+        # The Job is told of by another watch than its pods.
+        return bool(self.job) and self.all_run() and self.phase in ("Running", "Starting")
 
     def until_phase(self, *phases: str, within: float = PATIENCE) -> "ClusterJob":
         """One of the phases is reached."""

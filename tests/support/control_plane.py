@@ -117,6 +117,8 @@ class ControlPlane:
         name = f"{prefix}-{secrets.token_hex(5)}"
         self.api.create("namespaces", None, {"metadata": {"name": name, "labels": dict(labels or {})}})
         self.api.until("serviceaccounts", name, "default", bool)
+        # Else it would come at some time later, among what a test makes there and compares.
+        self.api.until("configmaps", name, "kube-root-ca.crt", bool)
         return name
 
     def apply(self, file: Path, namespace: str | None = None) -> str:

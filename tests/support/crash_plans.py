@@ -18,7 +18,7 @@ from fault_rig import NO_LEASE, Rig
 from proxy_faults import Crash, Exchange
 from workloads import WITHIN, Workload
 
-HURRIED = {**NO_LEASE, "deadNodes": False, "timings": {"reportWaitSeconds": 2.0}}
+HURRIED = {**NO_LEASE, "deadNodes": False, "timings": {"reportWaitSeconds": 10.0}}
 QUIET = 0.5
 """Seconds without a write after which the operator counts as at rest."""
 SPARE_WRITES = 4
@@ -160,7 +160,7 @@ def _until_like(reference: Reference, view: ClusterView, namespace: str) -> None
         namespace,
         lambda: not reference.against(end_state(view, namespace)),
         "reference state",
-        within=15.0,
+        within=WITHIN,
     )
 
 

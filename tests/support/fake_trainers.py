@@ -202,7 +202,7 @@ class FakeTrainers:
         return trainer
 
     def _call(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
 
 
 def _steps_before(stage: int, epoch: int) -> int:

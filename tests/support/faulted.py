@@ -70,21 +70,28 @@ class Faulted:
         self.change()
 
     def until_acting(self, fault_ended: float, within: float = BACK_WITHIN) -> float:
-        """The operator has done its own part of it, which needs nobody else; seconds since the fault's end."""
+        """The operator has done its first part of it, which needs nobody else; seconds since the fault's end."""
         acts: dict[str, Callable[[ClusterJob], object]] = {
             "suspending": lambda job: job.job["spec"]["suspend"],
             "new": lambda job: job.job,
             "late": lambda job: job.job["spec"].get("activeDeadlineSeconds"),
         }
-        for name, done in acts.items():
+        for name in acts.keys() & self.jobs.keys():
             left = max(0.0, fault_ended + within - time.monotonic())
-            self.jobs[name].until(partial(done, self.jobs[name]), f"act on {name}", left)
+            self.jobs[name].until(partial(acts[name], self.jobs[name]), f"act on {name}", left)
         return time.monotonic() - fault_ended
 
     def until_caught_up(self, fault_ended: float, within: float = BACK_WITHIN) -> float:
-        """All of it is acted upon in time, by the same process and only once; seconds since the fault's end."""
+        """All of it is acted upon in time, by the same process and only once; seconds since the fault's end.
+
+        How long the cluster's own controllers take for their part is not the operator's to answer for.
+        """
+        self.until_acting(fault_ended, within)
+        for name, job in self.jobs.items():
+            job.until(self._possible(name), f"cluster's part of the {name} job")
+        possible = time.monotonic()
         for name in self.jobs:
-            left = max(0.0, fault_ended + within - time.monotonic())
+            left = max(0.0, possible + within - time.monotonic())
             self.jobs[name].until(self._done(name), f"{name} job caught up", left)
         seconds = time.monotonic() - fault_ended
         assert self.operator.running
@@ -101,8 +108,7 @@ class Faulted:
         return False
 
     def _lose_a_worker(self, job: ClusterJob) -> None:
-        pod = job.worker(1)
-        assert pod is not None
+        pod = job.pod(1)
         self._lost = pod["metadata"]["uid"]
         self.rig.plane.api.delete("pods", self.namespace, pod["metadata"]["name"])
 
@@ -110,6 +116,19 @@ class Faulted:
         job.until(
             lambda: phase in [pod["status"]["phase"] for pod in job.pods()], f"{phase} worker of {job.name}"
         )
+
+    def _possible(self, name: str) -> Callable[[], object]:
+        """Whether all others have done what the operator needs for its last act."""
+        job = self.jobs[name]
+        others: dict[str, Callable[[], object]] = {
+            "finishing": lambda: _is_over(job),
+            "failing": lambda: _is_over(job),
+            "deleting": lambda: not job.job,
+            "losing": lambda: job.worker_runs(1, unlike=self._lost),
+            "new": job.all_run,
+            "late": lambda: _is_over(job),
+        }
+        return others.get(name, lambda: True)
 
     def _done(self, name: str) -> Callable[[], object]:
         job = self.jobs[name]
@@ -125,6 +144,13 @@ class Faulted:
             "swept": lambda: job.phase == "Complete",
         }
         return ends[name]
+
+
+def _is_over(job: ClusterJob) -> bool:
+    """Whether the Job controller says so; a Job that went with its FineTuneJob is over too."""
+    ends = ("SuccessCriteriaMet", "FailureTarget", "Complete", "Failed")
+    told = job.job.get("status", {}).get("conditions", [])
+    return not job.job or any(one["type"] in ends for one in told)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def run(plane: ControlPlane, namespace: str) -> dict[int, Body]:
     return plane.pods_of(namespace, JOB)
 
 
-def wait_replaced(plane: ControlPlane, namespace: str, index: int, old: Body, within: float = 20.0) -> None:
+def wait_replaced(plane: ControlPlane, namespace: str, index: int, old: Body, within: float = 60.0) -> None:
     """Until another pod of this index runs."""
 
     def replaced() -> bool:

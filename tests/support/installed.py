@@ -19,8 +19,8 @@ from operator_process import Operator, start
 api_client.ROOTS["deployments"] = "/apis/apps/v1"
 ACCESS = "authorization.k8s.io/v1"
 CRD = "finetunejobs.finetune.dev"
-QUICK: dict[str, Any] = {"progressIntervalSeconds": 0.2, "timings": {"reportWaitSeconds": 2.0}}
-"""Settings for fake trainers, for whom nobody answers."""
+QUICK: dict[str, Any] = {"progressIntervalSeconds": 0.2, "timings": {"reportWaitSeconds": 10.0}}
+"""Settings for fake trainers: asked more often, and waited for on a busy machine too."""
 
 
 class Release:

@@ -23,9 +23,10 @@ HOME = "default"
 """Namespace of the operator's Lease."""
 QUICK: dict[str, Any] = {
     "progressIntervalSeconds": 0.2,
-    "timings": {"reportWaitSeconds": 2.0, "releaseSeconds": 1.0},
+    "timings": {"reportWaitSeconds": 10.0, "releaseSeconds": 1.0},
 }
-"""Settings of an operator that waits less for what tests need not wait for."""
+"""Settings of an operator that waits less for what tests need not wait for, and longer for what their pods do say:
+on a busy machine a report may be seen seconds after the Job's end."""
 
 
 def with_settings(
@@ -123,7 +124,7 @@ def door(plane: ControlPlane) -> Door:
     return Door(access.url, access.authority, access.certificate, access.key)
 
 
-def until(look: Callable[[], object], what: str, within: float = 30.0) -> None:
+def until(look: Callable[[], object], what: str, within: float = 60.0) -> None:
     """Look again and again at something that nobody announces."""
     deadline = time.monotonic() + within
     while not look():

@@ -15,7 +15,7 @@ from queue import Queue
 from typing import Any
 
 NURSERY = Path(__file__).with_name("operator_nursery.py")
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Operator:
