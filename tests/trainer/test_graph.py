@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from finetune_trainer import backbone, graph
+from finetune_trainer import backbone, graph, shims, stage_model
 from finetune_trainer.architectures import ARCHITECTURES
 from networks import images, lively
 
@@ -124,6 +124,21 @@ def test_a_skeleton_holds_no_numbers():
     model = graph.skeleton("ConvNeXtXLarge", 224)
     assert model.count_params() == 348_147_968
     assert all(variable._value is None for variable in model.variables)
+
+
+def test_a_skeleton_gets_no_numbers_when_another_model_is_built():
+    model = graph.skeleton("EfficientNetLite0", 67)
+    stage_model.build_head(8, 2, dropout=0.1)
+    assert all(variable._value is None for variable in model.variables)
+
+
+def test_canary_keras_still_gives_numbers_to_what_was_built_without():
+    with keras.StatelessScope(initialize_variables=False):
+        without = keras.layers.Dense(1)
+        without.build((None, 2))
+    assert without.kernel._value is None
+    shims.LaneDropout(0.5)(keras.Input((2,)))
+    assert without.kernel._value is not None
 
 
 def test_fresh_names_leave_the_counters_outside_alone():

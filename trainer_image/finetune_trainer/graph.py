@@ -18,6 +18,7 @@ from keras.src.backend.common import global_state
 from finetune_trainer.architectures import ARCHITECTURES, Family
 
 _NAME_COUNTERS = "object_name_uids"
+_UNINITIALIZED = "uninitialized_variables"
 
 
 @contextmanager
@@ -31,10 +32,25 @@ def fresh_names() -> Iterator[None]:
         global_state.set_global_attribute(_NAME_COUNTERS, before)
 
 
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Variables that are made here have shapes and never get values.
+
+    Keras remembers them and gives them values when it next leaves a stateless scope, which every functional model
+    does: below a strategy that is a broadcast for each, on those workers alone that have built no other model before.
+    """
+    before = list(global_state.get_global_attribute(_UNINITIALIZED) or [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute(_UNINITIALIZED, before)
+
+
 @lru_cache(maxsize=8)
 def skeleton(name: str, image_size: int, alpha: float = 1.0) -> Any:
     """Build the graph of a backbone; its variables have shapes but no values, so it costs next to nothing."""
-    with fresh_names(), keras.StatelessScope(initialize_variables=False):
+    with fresh_names(), without_values():
         return ARCHITECTURES[name].construct(image_size, alpha)
 
 
