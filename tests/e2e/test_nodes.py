@@ -1,9 +1,7 @@
 """The nodes themselves, before anything of this project runs on them."""
 
-import json
-from typing import Any
-
 import node_images
+import node_talk
 from api_client import Body, has_condition
 from node_cluster import NodeCluster
 from node_store import PORT
@@ -15,7 +13,11 @@ def test_two_pods_on_two_nodes_find_each_other_by_name(cluster: NodeCluster) -> 
     api = cluster.plane.api
     spec = {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": {"app": "talk"}}
     api.create("services", namespace, {"metadata": {"name": "talk"}, "spec": spec})
-    api.create("jobs", namespace, _job("talk", 2, ["2222", "2", f"talk-0.talk.{namespace}.svc"], spread=True))
+    api.create(
+        "jobs",
+        namespace,
+        node_talk.job("talk", 2, ["2222", "2", f"talk-0.talk.{namespace}.svc"], spread=True),
+    )
     api.until("jobs", namespace, "talk", has_condition("Complete"), within=60)
     pods = api.list("pods", namespace)
     assert {pod["spec"]["nodeName"] for pod in pods} == {"node-0", "node-1"}
@@ -30,39 +32,14 @@ def test_pods_reach_the_api_and_the_store_and_nothing_outside(cluster: NodeClust
     namespace = cluster.plane.namespace()
     api = cluster.plane.api
     inside = ["kubernetes.default.svc:443", f"{cluster.network.api}:443", f"s3.storage:{PORT}"]
-    api.create("jobs", namespace, _job("inside", 1, ["reach", *inside]))
+    api.create("jobs", namespace, node_talk.job("inside", 1, ["reach", *inside]))
     api.create(
-        "jobs", namespace, _job("outside", 1, ["blocked", "192.0.2.1:80", "169.254.169.254:80", "1.1.1.1:53"])
+        "jobs",
+        namespace,
+        node_talk.job("outside", 1, ["blocked", "192.0.2.1:80", "169.254.169.254:80", "1.1.1.1:53"]),
     )
     for name in ("inside", "outside"):
         api.until("jobs", namespace, name, has_condition("Complete"), within=60)
-
-
-def _job(name: str, workers: int, arguments: list[str], spread: bool = False) -> Body:
-    container = {
-        "name": "talk",
-        "image": node_images.TALK,
-        "imagePullPolicy": "Never",
-        "args": arguments,
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": name}}}
-    apart = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
-    spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "subdomain": name,
-        "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65535,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        **({"affinity": apart} if spread else {}),
-    }
-    template = {"metadata": {"labels": {"app": name}}, "spec": spec}
-    how = {"completionMode": "Indexed", "completions": workers, "parallelism": workers, "backoffLimit": 0}
-    return json.loads(json.dumps({"metadata": {"name": name}, "spec": {**how, "template": template}}))
 
 
 def _index(pod: Body) -> str:

@@ -1,4 +1,4 @@
-"""What a supervisor costs: time to be up, memory, and never TensorFlow. Looked at from outside."""
+"""What a supervisor costs: time to be up and to replace, memory, never TensorFlow. Looked at from outside."""
 
 import contextlib
 import socket
@@ -15,6 +15,7 @@ MakeGang = Callable[..., Gang]
 MEBI = 1 << 20
 HELD = Fault(0, "hang", step=15, generation=1)
 """Keeps the run from being over before it has been looked at."""
+SECONDS_TO_REPLACE = 1.0
 
 
 def seconds_until_up(gang: Gang) -> float:
@@ -76,6 +77,18 @@ def test_the_client_of_an_object_storage_leaves_it_small(gang: MakeGang) -> None
     eventually(lambda: "obstore" in maps(pid))
     eventually(lambda: len(list(Path(f"/proc/{pid}/task").iterdir())) >= 4, what="threads of the client")
     assert resident_bytes(pid) < 60 * MEBI
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_is_replaced_within_a_second(gang: MakeGang, tmp_path: Path, victim: int) -> None:
+    """The best of some runs: what else this machine does is not the supervisor's fault."""
+    times: list[float] = []
+    while not times or (min(times) >= SECONDS_TO_REPLACE and len(times) < 8):
+        faults = [Fault(victim, "signal:SIGKILL", step=2, generation=1)]
+        run = gang(2, tmp_path / str(len(times)), epochs=1, faults=faults).start()
+        assert run.exit_codes() == [0, 0]
+        times.append(run.logged(0, "generation 2 starts") - run.logged(0, "generation 1 ended"))
+    assert min(times) < SECONDS_TO_REPLACE, times
 
 
 def test_with_one_worker_no_rendezvous_port_is_open(gang: MakeGang) -> None:

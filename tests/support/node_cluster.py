@@ -33,6 +33,7 @@ from node_store import NodeStore
 
 _PREFIX = "finetune-node"
 _TOOLS = ("etcd", "kubernetes", "kubelet", "coredns", "pause", "versitygw")
+_ENFORCER = "kube-router"
 _SOONER_LOST = ("--node-monitor-grace-period=20s",)
 """A node counts as lost after this instead of 50 s without a sign of life; all else is as shipped."""
 STORE_HOST = "s3.storage"
@@ -64,11 +65,11 @@ class NodeCluster:
 
 
 @contextlib.contextmanager
-def running(nodes: int = 2, folder: Path | None = None) -> Iterator[NodeCluster]:
-    """A cluster until the block ends, in `folder` if one is given."""
+def running(nodes: int = 2, folder: Path | None = None, policies: bool = True) -> Iterator[NodeCluster]:
+    """A cluster until the block ends, in `folder` if one is given; `policies`: NetworkPolicies are enforced."""
     assert os.geteuid() == 0, "real nodes need root: namespaces, mounts, cgroups"
     clear_leftovers()
-    for name in _TOOLS:
+    for name in (*_TOOLS, *([_ENFORCER] if policies else [])):
         built(name)
     node_machine.runtime()
     with contextlib.ExitStack() as stack:
@@ -84,6 +85,8 @@ def running(nodes: int = 2, folder: Path | None = None) -> Iterator[NodeCluster]
         stack.enter_context(_names(place, network, plane))
         cluster = NodeCluster(place, network, plane, store)
         stack.enter_context(_machines(cluster, nodes))
+        if policies:
+            _enforce(cluster)
         _name_store(cluster)
         yield cluster
 
@@ -150,6 +153,11 @@ def _machines(cluster: NodeCluster, count: int) -> Iterator[Sequence[Machine]]:
     finally:
         for machine in cluster.machines:
             machine.stop()
+
+
+def _enforce(cluster: NodeCluster) -> None:
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(Machine.start_firewall, cluster.machines))
 
 
 def _name_store(cluster: NodeCluster) -> None:

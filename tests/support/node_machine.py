@@ -5,11 +5,13 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import node_cgroups
 import node_files
+import node_firewall
 import node_network
 from api_client import has_condition, wait_until
 from built_tools import ROOT, built
@@ -50,6 +52,7 @@ class Machine:
         )  # fmt: skip
         self._containerd: Daemon | None = None
         self._kubelet: Daemon | None = None
+        self._firewall: Daemon | None = None
 
     def start(self, count: int) -> None:
         """Returns when it runs containers; `until_ready` waits for the kubelet. `count` nodes know one another."""
@@ -88,6 +91,15 @@ class Machine:
         assert self._kubelet
         self._kubelet.start()
 
+    def start_firewall(self) -> None:
+        """NetworkPolicies are enforced when it returns. The node has to be ready: its object tells its address."""
+        self.run("sh", "-c", node_firewall.ON_BRIDGES)
+        kubeconfig = self._plane.layout.kubeconfig(f"kube-router-{self.name}", ["system:masters"])
+        command = node_firewall.command(self.home, kubeconfig)
+        self._firewall = self._inside("kube-router", *command, env=node_firewall.environment(self.home))
+        self._firewall.start()
+        wait_until(self._is_guarded, PATIENCE, self.logs)
+
     def kill_kubelet(self) -> None:
         """Its containers live on, and nobody looks after them."""
         assert self._kubelet
@@ -100,7 +112,7 @@ class Machine:
     def stop(self) -> None:
         """As a machine that loses power; nothing of it is left but its files."""
         self._init.kill()
-        for daemon in (self._kubelet, self._containerd):
+        for daemon in (self._firewall, self._kubelet, self._containerd):
             if daemon:
                 daemon.kill()
         node_cgroups.remove(self.home.network.cgroup(self.home.index))
@@ -132,12 +144,12 @@ class Machine:
 
     def logs(self) -> str:
         """The ends of its logs, for a message."""
-        daemons = [self._init, self._containerd, self._kubelet]
+        daemons = [self._init, self._containerd, self._kubelet, self._firewall]
         return "\n".join(f"{one.log.name}:\n{one.log_tail()}" for one in daemons if one)
 
-    def _inside(self, name: str, *command: str) -> Daemon:
+    def _inside(self, name: str, *command: str, env: Mapping[str, str] | None = None) -> Daemon:
         path = f"{self.home.runtime}/usr/bin:{self.home.runtime}/usr/sbin:{os.environ['PATH']}"
-        return Daemon(self._enter(*command), self._log(name), {"PATH": path})
+        return Daemon(self._enter(*command), self._log(name), env or {"PATH": path})
 
     def _enter(self, *command: str) -> list[str]:
         return [_program("nsenter"), "--target", str(self.pid), "--mount", "--pid", "--net", "--", *command]
@@ -153,6 +165,11 @@ class Machine:
         except AssertionError:
             return False
         return True
+
+    def _is_guarded(self) -> bool:
+        assert self._firewall
+        assert self._firewall.running, self.logs()
+        return node_firewall.ENFORCED in self.run(*node_firewall.rules(self.home))
 
     def _is_ready(self, node: dict[str, object]) -> bool:
         assert self._kubelet
