@@ -129,9 +129,8 @@ def test_a_finished_job_is_deleted_with_everything_it_made_after_its_ttl(cluster
     assert last.deleted
     deleted = time.time() - since(last.at)
     ended = datetime.fromisoformat(last.body["status"]["completionTime"]).timestamp()
-    # Whole seconds, cut off, and so is the clock that the operator takes from the API server. A TTL that wakes
-    # nobody would be found at the resync, ten minutes later.
-    assert 2 <= deleted - ended <= 13
+    # Whole seconds, cut off, and so is the clock that the operator takes from the API server.
+    assert 2 <= deleted - ended <= 8
 
 
 @story

@@ -178,7 +178,7 @@ def test_ttl_and_resume_are_as_prompt_as_tfjobs(cluster: Cluster) -> None:
     after = deleted - datetime.fromisoformat(finished).timestamp()
     print(f"ttl of 10 s: {after:.1f} s")
     # completionTime has whole seconds, cut off, and so has the clock that the operator takes from the API server.
-    assert 9 <= after <= 20
+    assert 9 <= after <= 16
 
 
 def test_nothing_is_doubled_or_stuck_when_the_operator_is_killed_amid_creation(cluster: Operated) -> None:

@@ -168,8 +168,7 @@ def test_the_fifth_loss_of_a_worker_is_replaced_as_fast_as_the_first(stock: Clus
             job.until(lambda old=old: job.worker_runs(2, unlike=old), "new worker 2")
             delays.append(time.monotonic() - killed)
     print("replaced after", ", ".join(f"{delay:.1f} s" for delay in delays))
-    # A loss that was not forgiven would take 10 s more than the one before, at least.
-    assert max(delays) < min(delays) + 9
+    assert max(delays) < min(delays) + 5
 
 
 @story
