@@ -46,8 +46,9 @@ def _dead_in(now: Situation, pod: PodView) -> float | None:
     node = now.observed.nodes.get(pod.node)
     if node is None or node.unreachable_since is None:
         return None
+    # Whatever grace it has: on a node that hears nothing, grace does not even begin (ADR 13).
     gone = node.unreachable_since + timedelta(seconds=now.spec.dead_node_timeout_seconds)
-    return -min(now.seconds_since(gone), now.seconds_since(pod.deleting))
+    return -now.seconds_since(gone)
 
 
 def _bury(now: Situation, pod: PodView) -> tuple[Action, ...]:

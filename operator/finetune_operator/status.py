@@ -4,6 +4,7 @@ from datetime import datetime
 
 from finetune_api import not_built, reported, schedule, schedule_view
 from finetune_api.errors import BadJob
+from finetune_api.events import Phase
 from finetune_api.reported import Reported, StageFacts
 from finetune_api.v1alpha1 import (
     FineTuneJobStatus,
@@ -92,7 +93,9 @@ def _running(now: Situation) -> JobPhase:
         return "Exporting"
     if progress.generation and progress.workers_ready < progress.workers:
         return "Restarting"
-    return "Running"
+    # Export, verification and publish are a generation each; the next one has not said yet what it does.
+    between = now.before.phase == "Exporting" and progress.phase in (None, Phase.START)
+    return "Exporting" if between else "Running"
 
 
 def _run(now: Situation, current: JobPhase) -> Reported:

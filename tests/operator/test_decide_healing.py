@@ -59,12 +59,19 @@ def test_a_node_that_comes_back_keeps_its_pod():
     assert not buried(cluster)
 
 
-def test_grace_is_granted_in_full():
+def test_a_dead_node_is_granted_no_grace():
     cluster = dying(grace=600)
-    cluster.after(590)
+    cluster.after(118)
     assert not buried(cluster)
-    cluster.after(11)
+    cluster.after(3)
     assert buried(cluster)
+
+
+def test_a_pod_that_nobody_deletes_stays_on_a_dead_node():
+    cluster = dying()
+    del cluster.pod(2)["metadata"]["deletionTimestamp"]
+    cluster.after(1000)
+    assert not buried(cluster)
 
 
 def test_a_pod_deleted_by_force_is_freed_after_moments():

@@ -186,6 +186,17 @@ def test_phases_that_only_worker_0_knows(heard, phase):
     assert cluster.status.phase == phase
 
 
+def test_the_phase_stays_from_export_to_publish():
+    cluster = PretendCluster().run()
+    for generation, phase in enumerate(("Export", None, "Start", "Upload"), start=2):
+        cluster.hear(generation=generation, phase=phase)
+        cluster.settle()
+        assert cluster.status.phase == "Exporting"
+    cluster.hear(generation=6, phase="Step")
+    cluster.settle()
+    assert cluster.status.phase == "Running"
+
+
 def test_worker_0_is_asked_as_long_as_it_runs():
     cluster = PretendCluster().begin()
     assert not cluster.settle().poll
