@@ -10,6 +10,9 @@ from node_store import Account
 
 FIRST, SECOND = (Account(f"rotated-{number}", f"rotated-secret-{number}") for number in (1, 2))
 
+EPOCHS = 16
+"""So many that the old chief still trains when it is given up."""
+
 
 def test_keys_are_rotated_during_training(installed: NodeCluster) -> None:
     store = installed.store
@@ -38,7 +41,7 @@ def test_a_chief_whose_node_was_given_up_changes_nothing(installed: NodeCluster,
         "resources": {"limits": {"cpu": "900m", "memory": "3Gi"}},
     }
     with NodeJob(installed, job_namespace, changes) as job:
-        job.document["spec"]["stages"][1]["epochs"] = 30
+        job.document["spec"]["stages"][1]["epochs"] = EPOCHS
         job.apply().until_training()
         old, machine = job.pod(0)["metadata"], job.machine(0)
         machine.kill_kubelet()
@@ -47,6 +50,7 @@ def test_a_chief_whose_node_was_given_up_changes_nothing(installed: NodeCluster,
             new = job.until(lambda: _other(job, old["uid"]), "new chief", within=300)
             print(f"a new chief was made {time.time() - at:.1f} s after the kubelet had stopped")
             assert new["spec"]["nodeName"] != machine.name
+            assert job.logs.events("chunk", after=at + 20), "the old chief trained no more"
             fenced = job.until(lambda: _start_of(job, new["metadata"]["name"]), "new generation")
             status = job.until_complete()
         finally:

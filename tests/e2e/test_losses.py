@@ -11,7 +11,7 @@ from node_cluster import NodeCluster
 from node_jobs import Loss, NodeJob
 
 LIMIT_SECONDS = 45.0
-MORE_PODS = 7
+MORE_PODS = 6
 EPOCHS = 20
 
 
