@@ -26,12 +26,14 @@ demo: $(READY) ## Fine-tune EfficientNetLite0 on real handwritten digits with tw
 	PYTHON="$(abspath $(BIN))/python" examples/digits/demo.sh
 
 .PHONY: demo-cluster
-demo-cluster: $(READY) ## A one-node cluster to try things on, chart installed (root); kind where a Docker engine runs
-	@if docker info >/dev/null 2>&1; then tools/demo-cluster/kind.sh up; else $(BIN)/python tools/demo-cluster/main.py up; fi
+demo-cluster: $(READY) ## A one-node cluster to try things on, chart installed (root); kind where Docker and kind are
+	@if $(KIND); then tools/demo-cluster/kind.sh up; else $(BIN)/python tools/demo-cluster/main.py up; fi
 
 .PHONY: demo-cluster-down
 demo-cluster-down: ## Take it away
-	@if docker info >/dev/null 2>&1; then tools/demo-cluster/kind.sh down; else $(BIN)/python tools/demo-cluster/main.py down; fi
+	@if $(KIND); then tools/demo-cluster/kind.sh down; else $(BIN)/python tools/demo-cluster/main.py down; fi
+
+KIND = command -v kind >/dev/null && docker info >/dev/null 2>&1
 
 ##@ Ship
 
