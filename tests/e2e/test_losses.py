@@ -12,7 +12,7 @@ from node_jobs import Loss, NodeJob
 
 LIMIT_SECONDS = 45.0
 MORE_PODS = 6
-EPOCHS = 20
+EPOCHS = 18
 
 
 @pytest.fixture(scope="module")
