@@ -90,7 +90,6 @@ def hold() -> int:
         )
         node_install.give_keys(cluster, NAMESPACE, node_install.ACCOUNT)
         job = PLACE / "job.yaml"
-        # One node: the workers cannot be on two.
         job.write_text(_for_one_node((ROOT / "examples/digits/job-s3.yaml").read_text()))
         shutil.copy(cluster.plane.kubeconfig, KUBECONFIG)
         _write(READY, _welcome(built("kubernetes") / "kubectl", job, cluster.store.folder))
@@ -99,7 +98,9 @@ def hold() -> int:
 
 
 def _for_one_node(text: str) -> str:
-    return "".join(line for line in text.splitlines(keepends=True) if "spreadHosts" not in line)
+    """Both workers and the operator share one node, which may have no more than two processors."""
+    kept = "".join(line for line in text.splitlines(keepends=True) if "spreadHosts" not in line)
+    return kept.replace('cpu: "1"', "cpu: 800m")
 
 
 def _welcome(kubectl: Path, job: Path, objects: Path) -> str:
