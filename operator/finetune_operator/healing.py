@@ -47,8 +47,7 @@ def _dead_in(now: Situation, pod: PodView) -> float | None:
     if node is None or node.unreachable_since is None:
         return None
     # Whatever grace it has: on a node that hears nothing, grace does not even begin (ADR 13).
-    gone = node.unreachable_since + timedelta(seconds=now.spec.dead_node_timeout_seconds)
-    return -now.seconds_since(gone)
+    return now.spec.dead_node_timeout_seconds - now.seconds_since(node.unreachable_since)
 
 
 def _bury(now: Situation, pod: PodView) -> tuple[Action, ...]:

@@ -87,15 +87,15 @@ def _incomplete(now: Situation) -> JobPhase:
 
 def _running(now: Situation) -> JobPhase:
     progress = now.heard
+    # Export, verification and publish are a generation each, and one that begins has not said yet what it does.
+    silent: JobPhase = "Exporting" if now.before.phase == "Exporting" else "Running"
     if progress is None:
-        return "Exporting" if now.before.phase == "Exporting" else "Running"
+        return silent
     if progress.phase in reported.EXPORTING:
         return "Exporting"
     if progress.generation and progress.workers_ready < progress.workers:
         return "Restarting"
-    # Export, verification and publish are a generation each; the next one has not said yet what it does.
-    between = now.before.phase == "Exporting" and progress.phase in (None, Phase.START)
-    return "Exporting" if between else "Running"
+    return silent if progress.phase in (None, Phase.START) else "Running"
 
 
 def _run(now: Situation, current: JobPhase) -> Reported:
