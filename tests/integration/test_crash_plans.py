@@ -11,8 +11,10 @@ from fault_rig import Rig
 from workloads import WORKLOADS
 
 AT_ONCE = 8
-TRIES = 3
+TRIES = 5
 """A write that comes in one run may be missing in another, when two states are seen as one; then it is tried again."""
+MISSED = 0.03
+"""Share of the plans whose write may be missing in all tries: the last of a life, on a machine where that is usual."""
 
 
 @pytest.mark.timeout(900)
@@ -28,11 +30,16 @@ def test_a_crash_at_any_write_changes_nothing(rig: Rig, capsys: pytest.CaptureFi
             if plan
         ]
         runs = list(threads.map(lambda one: _tried(rig, *one), todo))
-    failed = [each for each in runs if each.faults]
+    missed = [each for each in runs if each.unmet]
+    failed = [each for each in runs if each.faults and not each.unmet]
     with capsys.disabled():
         print(f"\n{_table(references, runs)}")
-        print(f"{len(runs)} crash plans, {len(runs) - len(failed)} passed, {monotonic() - began:.0f} s")
+        print(
+            f"{len(runs)} crash plans, {sum(not each.faults for each in runs)} passed, {len(missed)} never came, "
+            f"{monotonic() - began:.0f} s"
+        )
     assert not failed, "\n".join(f"{each.plan}:\n  " + "\n  ".join(each.faults[:12]) for each in failed)
+    assert len(missed) <= MISSED * len(runs), [str(each.plan) for each in missed]
 
 
 def _tried(rig: Rig, plan: Plan, reference: Reference) -> Run:
