@@ -109,7 +109,7 @@ def test_an_incomplete_gang_lets_go_of_what_it_holds_and_tries_again(cluster: Cl
 
 @story
 def test_a_gang_that_never_becomes_complete_fails_with_the_reason(cluster: Cluster) -> None:
-    job = cluster.job({"startDeadlineSeconds": 1, "placement.nodeSelector": {"example.com/zone": "nowhere"}})
+    job = cluster.job({"startDeadlineSeconds": 3, "placement.nodeSelector": {"example.com/zone": "nowhere"}})
     job.apply().until_phase("Failed")
     assert job.failure["reason"] == job.condition("Failed")["reason"] == "StartDeadlineExceeded"
     assert "Unschedulable" in job.failure["message"]
