@@ -55,13 +55,32 @@ manifests: $(READY) ## The chart as one file for `kubectl apply -f`: dist/finetu
 
 .PHONY: test
 test: check verify-generated tools ## Everything that has to hold before a change lands
-	# Apart, so that no control plane takes processor time from TensorFlow.
-	$(BIN)/pytest --durations=15 tests/integration tests/chart
-	$(BIN)/pytest --durations=15 --ignore tests/integration --ignore tests/chart --ignore tests/e2e
+	@echo "Two suites at a time, as each waits half of its time. Each is shown when it is over."
+	# TensorFlow after the control planes: neither takes processor time from the other.
+	+$(MAKE) --jobs=2 --output-sync=target test-operator test-faults
+	+$(MAKE) --jobs=2 --output-sync=target test-training test-parts
+
+PYTEST = $(BIN)/pytest --durations=15
+
+.PHONY: test-operator
+test-operator: $(READY) ## Of these: the operator on a real control plane
+	$(PYTEST) tests/integration
+
+.PHONY: test-faults
+test-faults: $(READY) ## Of these: the operator, its objects or the API broken; the chart
+	$(PYTEST) tests/faults tests/chart
+
+.PHONY: test-training
+test-training: $(READY) ## Of these: whole trainings by real workers
+	$(PYTEST) tests/training
+
+.PHONY: test-parts
+test-parts: $(READY) ## Of these: all others
+	$(PYTEST) $(patsubst %,--ignore=tests/%,integration faults chart training e2e)
 
 .PHONY: e2e
 e2e: $(READY) ## The whole way on two real nodes (root, Debian): images, chart, training, losses
-	$(BIN)/pytest --capture=no --durations=15 tests/e2e
+	$(PYTEST) --capture=no tests/e2e
 
 .PHONY: check
 check: $(READY) ## Lint, format, types, import contracts and the rules of the repository; starts no TensorFlow

@@ -9,10 +9,6 @@ import control_plane
 from control_plane import ControlPlane
 from control_plane_commands import Options
 from fake_trainers import FakeTrainers
-from fault_rig import rig
-from long_faults import begin_long_faults, long_faults
-
-__all__ = ["begin_long_faults", "long_faults", "rig"]
 
 CRD = Path(__file__).parents[2] / "operator/crds/finetunejobs.finetune.dev.yaml"
 
