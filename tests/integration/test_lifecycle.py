@@ -97,7 +97,7 @@ def test_suspended_time_does_not_count_against_the_active_deadline(cluster: Clus
 
 @story
 def test_an_incomplete_gang_lets_go_of_what_it_holds_and_tries_again(cluster: Cluster) -> None:
-    job = cluster.job({"startDeadlineSeconds": 2}).coming({"3": {"stay-pending": True}}).apply()
+    job = cluster.job({"startDeadlineSeconds": 4}).coming({"3": {"stay-pending": True}}).apply()
     job.until(lambda: job.job.get("spec", {}).get("suspend"), "release")
     job.coming({})
     job.until(lambda: not job.running_pods(), "end of the pods")
