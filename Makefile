@@ -57,7 +57,7 @@ manifests: $(READY) ## The chart as one file for `kubectl apply -f`: dist/finetu
 test: check verify-generated tools ## Everything that has to hold before a change lands
 	# A control plane wants the processors for itself: its tests know how soon things have to happen.
 	+$(MAKE) --jobs=1 test-operator test-faults
-	@echo "Two suites at once, as each waits half of its time. One is shown when it is over: in about ten minutes."
+	@echo "Two suites at once, as each waits half of its time; each is shown when it is over: in about 14 minutes."
 	+$(MAKE) --jobs=2 --output-sync=target test-training test-parts
 
 PYTEST = $(BIN)/pytest --durations=15

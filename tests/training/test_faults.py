@@ -6,6 +6,7 @@ import signal
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,12 @@ class Faults:
         resumed = self.run.wait(self._first_chunk, "first chunk after a fault")
         self.replayed.append(max(0, before - (resumed.event["globalStep"] - resumed.event["steps"])))
 
+    def inflict_in_turn(self, victim: Callable[[int], int], how: signal.Signals) -> None:
+        """`POINTS` faults in each stage and as many for each of the two workers, who take turns."""
+        stages = (HEAD,) * POINTS + (TAIL,) * POINTS
+        for stage, worker in zip(stages, (0, 1) * POINTS, strict=True):
+            self.inflict(stage, partial(victim, worker), how)
+
     def print(self, title: str) -> None:
         """The figures, for the log of the tests; whatever went wrong was one of the faults itself."""
         ends = [lost for worker in (0, 1) for lost in self.run.lost(worker)]
@@ -162,7 +169,7 @@ def test_killed_training_processes(digits: Path, tmp_path: Path, uninterrupted: 
         faults = Faults(run, random.Random(SEED))
         for stage in (HEAD, TAIL):
             for worker in (0, 1) * POINTS:
-                faults.inflict(stage, lambda worker=worker: run.trainer(worker), signal.SIGKILL)
+                faults.inflict(stage, partial(run.trainer, worker), signal.SIGKILL)
         assert run.end(within=300) == 0, run.printed
         faults.print("SIGKILL of a training process")
         hits = [said.event["hit"] for worker in (0, 1) for said in run.said(worker, "cache")]
@@ -187,8 +194,7 @@ def _without_disk(run: LiveRun, worker: int) -> int:
 def test_killed_supervisors(digits: Path, tmp_path: Path, uninterrupted: Arrays) -> None:
     with LiveRun(document(digits, tmp_path), tmp_path) as run:
         faults = Faults(run, random.Random(SEED + 1))
-        for stage, worker in zip((HEAD, HEAD, HEAD, TAIL, TAIL, TAIL), (0, 1) * POINTS, strict=True):
-            faults.inflict(stage, lambda: _without_disk(run, worker), signal.SIGKILL)  # noqa: B023
+        faults.inflict_in_turn(partial(_without_disk, run), signal.SIGKILL)
         assert run.end(within=300) == 0, run.printed
         faults.print("SIGKILL of a supervisor")
     assert trainings.largest_difference(final_weights(tmp_path), uninterrupted) < 1e-6
@@ -197,8 +203,7 @@ def test_killed_supervisors(digits: Path, tmp_path: Path, uninterrupted: Arrays)
 def test_workers_told_to_go(digits: Path, tmp_path: Path, uninterrupted: Arrays) -> None:
     with LiveRun(document(digits, tmp_path), tmp_path) as run:
         faults = Faults(run, random.Random(SEED + 2))
-        for stage, worker in zip((HEAD, HEAD, HEAD, TAIL, TAIL, TAIL), (0, 1) * POINTS, strict=True):
-            faults.inflict(stage, lambda worker=worker: run.supervisor(worker), signal.SIGTERM)
+        faults.inflict_in_turn(run.supervisor, signal.SIGTERM)
         assert run.end(within=300) == 0, run.printed
         faults.print("SIGTERM to a worker")
         steps = [
@@ -213,8 +218,7 @@ def test_workers_told_to_go(digits: Path, tmp_path: Path, uninterrupted: Arrays)
 def test_hanging_training_processes(digits: Path, tmp_path: Path, uninterrupted: Arrays) -> None:
     with LiveRun(document(digits, tmp_path), tmp_path) as run:
         faults = Faults(run, random.Random(SEED + 3))
-        for stage, worker in zip((HEAD, HEAD, HEAD, TAIL, TAIL, TAIL), (0, 1) * POINTS, strict=True):
-            faults.inflict(stage, lambda worker=worker: run.trainer(worker), signal.SIGSTOP)
+        faults.inflict_in_turn(run.trainer, signal.SIGSTOP)
         assert run.end(within=300) == 0, run.printed
         faults.print("SIGSTOP of a training process")
     assert trainings.largest_difference(final_weights(tmp_path), uninterrupted) < 1e-6
