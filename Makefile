@@ -147,6 +147,7 @@ bench-operator: $(READY) tools ## The operator against the bare objects, alterna
 
 # The lock is complete, so nothing is resolved here (tf_keras, for one, would ask for a second TensorFlow).
 $(READY): requirements/dev.txt pyproject.toml
+	@echo "Installing the locked packages, TensorFlow among them, into $(VENV): one to three minutes, once."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements/dev.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .

@@ -8,11 +8,10 @@ import time
 import pytest
 
 import monitoring_files
-import operated
 import registries
-from api_client import wait_until
 from monitored import LOSSES, Watched
 from monitored import watched as watched
+from waiting import eventually
 
 CHOICES = {"fleet": {"namespace": ".*"}}
 WITHOUT_DATA = {"job: Why A", "job: Stages", "job: Restarts"}
@@ -34,7 +33,7 @@ def _shows(watched: Watched, panel: tuple[str, str], by: str, wanted: dict[str, 
         found = watched.prometheus.query(expr)
         return {one["metric"].get(by, ""): float(one["value"][1]) for one in found}
 
-    wait_until(lambda: shown() == wanted, 60.0, lambda: f"{panel}: {shown()}", every=0.2)
+    eventually(lambda: shown() == wanted, 60.0, lambda: f"{panel}: {shown()}", every=0.2)
 
 
 def test_the_monitors_find_the_operator_and_each_trainer_once(watched: Watched) -> None:
@@ -68,8 +67,8 @@ def test_what_is_scraped_is_what_the_registries_tell(watched: Watched) -> None:
 def test_every_rule_is_evaluated_without_an_error(watched: Watched) -> None:
     rules = watched.prometheus.rules()
     assert len(rules) == len(monitoring_files.rules())
-    operated.until(
-        lambda: all(rule["health"] == "ok" for rule in watched.prometheus.rules()), "healthy rules"
+    eventually(
+        lambda: all(rule["health"] == "ok" for rule in watched.prometheus.rules()), what="healthy rules"
     )
     assert not [rule["lastError"] for rule in watched.prometheus.rules() if rule.get("lastError")]
 
@@ -83,7 +82,7 @@ def test_every_panel_shows_something(name: str, watched: Watched) -> None:
         return {one.where for one in expressions if not watched.prometheus.query(one.expr)} - WITHOUT_DATA
 
     assert len(expressions) > 25
-    wait_until(lambda: not empty(), 120.0, lambda: f"empty: {empty()}", every=1.0)
+    eventually(lambda: not empty(), 120.0, lambda: f"empty: {empty()}", every=1.0)
 
 
 @pytest.mark.parametrize("name", ["fleet", "job"])
@@ -137,7 +136,7 @@ def test_a_failed_job_is_told_of_with_its_reason_and_runbook(watched: Watched) -
         rules = [rule for rule in watched.prometheus.rules() if rule["name"] == "FineTuneJobFailed"]
         return [alert for rule in rules for alert in rule["alerts"] if alert["state"] == "firing"]
 
-    operated.until(told, "firing alert")
+    eventually(told, what="firing alert")
     (alert,) = told()
     labels, notes = alert["labels"], alert["annotations"]
     assert isinstance(labels, dict)

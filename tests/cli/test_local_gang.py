@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from finetune_api.contract import Env
 from finetune_cli import launch, ports
 from finetune_cli.folder import LocalFolder
 from finetune_cli.local_gang import LocalGang, Loss
+from waiting import eventually
 
 # Ends with the exit code that its start number finds in codes-<index>; without one it waits for SIGTERM.
 PROGRAM = """
@@ -46,14 +46,6 @@ while not Path({folder!r}, "waiting-0").exists():
     time.sleep(0.01)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def eventually(holds, within=60.0):
-    """Wait until `holds()` is true."""
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 class Played:

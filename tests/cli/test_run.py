@@ -10,7 +10,7 @@ import yaml
 
 from finetune_api.v1alpha1 import FineTuneJobStatus
 from local_runs import Ended, environment, finetune, job, write_images, write_job
-from s3 import eventually
+from waiting import eventually
 
 pytestmark = pytest.mark.slow
 LIMIT = 300

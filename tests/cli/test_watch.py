@@ -15,7 +15,7 @@ from finetune_cli.folder import LocalFolder
 from finetune_cli.local_gang import LocalGang
 from finetune_cli.watch import StopSignals, Watch
 from local_runs import epoch, progress, published, view
-from s3 import eventually
+from waiting import eventually
 
 # Serves progress-<index>.json, and ends with the code in end-<index> or, after SIGTERM, with 143.
 PROGRAM = """

@@ -1,6 +1,7 @@
 """One cluster of two real nodes with the chart installed, for all tests here. They need root: `make e2e`."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import node_cluster
 import node_install
 from node_cluster import NodeCluster
+from node_install import Images
 
 LONGEST_SECONDS = 1800
 """For one test with what is made for the first of them: tools, images, nodes."""
@@ -19,6 +21,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LONGEST_SECONDS))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def images() -> Iterator[Future[Images]]:
+    """This project's, begun before anything else."""
+    with node_install.images_on_their_way() as images:
+        yield images
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[NodeCluster]:
     """Two nodes without images, but for those that hold pods."""
@@ -27,13 +36,10 @@ def cluster() -> Iterator[NodeCluster]:
 
 
 @pytest.fixture(scope="session")
-def installed(cluster: NodeCluster) -> NodeCluster:
+def installed(cluster: NodeCluster, images: Future[Images]) -> NodeCluster:
     """The same with this project's images and chart, and with digits in its object store."""
-    images = node_install.images(cluster.folder)
-    cluster.load(*images.archives)
-    for archive in images.archives:
-        archive.unlink()
-    node_install.install(cluster, images)
+    node_install.load(cluster, images.result())
+    node_install.install(cluster, images.result())
     assert node_install.upload_digits(cluster) == 1797
     return cluster
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from api_client import ApiError, wait_until
+from api_client import ApiError
 from cluster_jobs import Cluster, ClusterJob
 from cluster_view import Body
 from fault_rig import CRD, Rig, fault_rig
 from finetune_api.contract import Label
 from operator_process import Operator
 from stories import Stories
+from waiting import eventually
 
 story = Stories("rig")
 telling = story.fixture()
@@ -222,9 +223,9 @@ def test_jobs_from_before_the_rules_are_named_and_do_no_harm(lax: Rig) -> None:
         "bad-status": {"spec": {}, "status": {"phase": 7, "conditions": "x", "jobUID": ["y"], "summary": 1}},
     }
     for name, body in bad.items():
-        wait_until(lambda name=name, body=body: _store(lax, namespace, {"metadata": {"name": name}, **body}))
+        eventually(lambda name=name, body=body: _store(lax, namespace, {"metadata": {"name": name}, **body}))
     api.apply("customresourcedefinitions", None, rules)
-    wait_until(
+    eventually(
         lambda: not _store(lax, namespace, {"metadata": {"name": "probe"}, "spec": {"colour": "green"}})
     )
     with lax.proxy() as proxy, lax.start(namespace, proxy) as operator:

@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api_client import wait_until
 from api_proxy import ApiProxy
 from cluster_jobs import Cluster, ClusterJob, report
 from fault_rig import Rig
 from proxy_faults import Crash, Exchange
 from stories import Stories
+from waiting import eventually
 
 story = Stories("rig")
 telling = story.fixture()
@@ -145,7 +145,7 @@ def _wake(two: Pair, frozen: ApiProxy) -> Exchange:
     late = frozen.writes()[-1]
     _last(late.started + FREEZE)
     frozen.wake()
-    wait_until(lambda: late.served)
+    eventually(lambda: late.served)
     return late
 
 

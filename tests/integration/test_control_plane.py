@@ -4,9 +4,10 @@ import pytest
 import urllib3
 
 import gang_jobs
-from api_client import STRATEGIC_PATCH, Access, Api, ApiError, Body, has_condition, wait_until
+from api_client import STRATEGIC_PATCH, Access, Api, ApiError, Body, has_condition
 from control_plane import ControlPlane
 from gang_jobs import JOB, name, wait_replaced
+from waiting import eventually
 
 SOONER_THAN_SHIPPED = 9.0
 """Seconds. The Job controller as shipped waits 10 s before it replaces a pod; here it is 1 s."""
@@ -19,7 +20,7 @@ def test_an_indexed_job_runs_to_its_end(plane: ControlPlane, namespace: str) -> 
     ended = _terminated(plane.api.get("pods", namespace, name(pods[0])))
     assert (ended["exitCode"], ended["reason"], ended["message"]) == (0, "Completed", '{"result": "Trained"}')
     assert all(pod["status"]["podIP"].startswith("127.") for pod in pods.values())
-    wait_until(lambda: plane.pods_of(namespace, JOB) == {})
+    eventually(lambda: plane.pods_of(namespace, JOB) == {})
 
 
 def test_exit_code_64_fails_the_job(plane: ControlPlane, namespace: str) -> None:
@@ -84,21 +85,21 @@ def test_rights_hold_in_their_namespace_and_can_be_taken_away(plane: ControlPlan
     with pytest.raises(ApiError, match='User "reader" cannot list resource "pods"'):
         api.list("pods", "default")
     plane.user("reader", [], [namespace])
-    wait_until(lambda: _is_refused(api, namespace))
+    eventually(lambda: _is_refused(api, namespace))
     api.close()
 
 
 def test_a_quota_refuses_pods_and_pod_security_too(plane: ControlPlane) -> None:
     namespace = plane.namespace(labels={"pod-security.kubernetes.io/enforce": "restricted"})
     gang_jobs.create(plane, namespace)
-    wait_until(lambda: "violates PodSecurity" in _events_of_job(plane, namespace))
+    eventually(lambda: "violates PodSecurity" in _events_of_job(plane, namespace))
     namespace = plane.namespace()
     plane.api.create(
         "resourcequotas", namespace, {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     )
     plane.api.until("resourcequotas", namespace, "none", lambda quota: quota.get("status", {}).get("hard"))
     gang_jobs.create(plane, namespace)
-    wait_until(lambda: "exceeded quota: none" in _events_of_job(plane, namespace))
+    eventually(lambda: "exceeded quota: none" in _events_of_job(plane, namespace))
 
 
 def test_the_api_server_and_etcd_come_back_with_everything(plane: ControlPlane, namespace: str) -> None:

@@ -4,19 +4,20 @@ import json
 import urllib.request
 
 import gang_jobs
-from api_client import Body, has_condition, wait_until
+from api_client import Body, has_condition
 from control_plane import ControlPlane
 from fake_trainers import FakeTrainers
 from finetune_api.events import Phase
 from finetune_api.progress import Progress
 from gang_jobs import JOB, name, wait_replaced
+from waiting import eventually
 
 
 def test_the_fate_of_pods_can_be_settled_before_they_exist(plane: ControlPlane, namespace: str) -> None:
     plane.coming_pods(namespace, {"any": {"stay-pending": True}, "2": {"waiting-reason": "ImagePullBackOff"}})
     gang_jobs.create(plane, namespace)
-    wait_until(lambda: len(plane.pods_of(namespace, JOB)) == gang_jobs.WORKERS)
-    wait_until(lambda: _waiting(plane.pods_of(namespace, JOB).get(2)) == "ImagePullBackOff")
+    eventually(lambda: len(plane.pods_of(namespace, JOB)) == gang_jobs.WORKERS)
+    eventually(lambda: _waiting(plane.pods_of(namespace, JOB).get(2)) == "ImagePullBackOff")
     pods = plane.pods_of(namespace, JOB)
     assert {pod["status"]["phase"] for pod in pods.values()} == {"Pending"}
     for pod in pods.values():

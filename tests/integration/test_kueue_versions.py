@@ -4,6 +4,7 @@ import gang_crds
 import operated
 from audit_log import AuditEvent
 from operated import Operated
+from waiting import eventually
 
 SETTINGS = operated.QUICK | {"gangs": {"kueue": {"enabled": True}}}
 QUEUED = {"scheduling.gang": "Kueue", "scheduling.queueName": "team-a"}
@@ -29,7 +30,7 @@ def test_workloads_are_watched_and_patched_in_the_newer_version(cluster: Operate
     job.change(suspend=True)
     cluster.plane.api.until("workloads", job.namespace, name, lambda body: body["spec"]["active"] is False)
     # A change can be read before the audit log tells of it.
-    operated.until(lambda: "patch" in {event.verb for event in _asked(cluster)}, "audit of the patch")
+    eventually(lambda: "patch" in {event.verb for event in _asked(cluster)}, what="audit of the patch")
     assert {event.verb for event in _asked(cluster)} == {"list", "watch", "patch"}
     assert {event.uri.split("/")[3] for event in _asked(cluster)} == {"v1beta2"}
 

@@ -8,8 +8,8 @@ import pytest
 
 import manifest_stories
 from admission import refusal
-from api_client import wait_until
 from control_plane import ControlPlane
+from waiting import eventually
 
 Manifest = dict[str, Any]
 LEVELS = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
@@ -32,7 +32,7 @@ def guarded(plane: ControlPlane) -> str:
     plane.api.request("POST", "/apis/node.k8s.io/v1/runtimeclasses", runtime | {"handler": "nvidia"})
     # Admission learns of them by watches.
     (*_, pod) = objects("full", name)
-    wait_until(lambda: not refusal(lambda: plane.api.create("pods", name, pod, dryRun="All")))
+    eventually(lambda: not refusal(lambda: plane.api.create("pods", name, pod, dryRun="All")))
     return name
 
 

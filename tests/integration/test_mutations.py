@@ -24,6 +24,7 @@ from finetune_api import yaml_loader
 from finetune_operator.settings import Settings
 from mutants import Mutant
 from operator_process import Operator, start
+from waiting import eventually
 
 SEED = 20261122
 COUNT = 1000
@@ -118,10 +119,10 @@ def test_the_operator_runs_or_names_each_and_recovers(
     of_each = {one: [name for name in states if states[name] == one] for one in states.values()}
     replaced = {name for names in of_each.values() for name in names[:MOST_REPLACED]}
     replace(api, namespace, replaced)
-    operated.until(
+    eventually(
         lambda: not replaced & {name_of(job) for job in not_in_phase(api, namespace, "Running")},
-        "recovery of all",
-        PATIENCE,
+        what="recovery of all",
+        within=PATIENCE,
     )
     print(f"{len(replaced)} replaced by a good job of the same name: all Running")
     at_rest(operator)
@@ -213,7 +214,7 @@ def at_rest(operator: Operator) -> None:
         found = prometheus_text.scrape(f"{operator.url}/metrics")
         return [found.value(f"finetune_operator_queue_{what}") for what in ("depth", "age_seconds")]
 
-    operated.until(lambda: queue() == [0, 0], "empty queue")
+    eventually(lambda: queue() == [0, 0], what="empty queue")
     errors = [line for line in operator.logs if line.get("level") == "error"]
     print(f"0 operator exits, {len(errors)} errors logged, nothing in its queue")
     assert errors == []

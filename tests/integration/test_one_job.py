@@ -10,6 +10,7 @@ import operated
 from cluster_jobs import Cluster, ClusterJob
 from fake_trainers import EPOCHS, STAGES, TRAINABLE, UNFROZEN_FROM, FakeTrainer, FakeTrainers
 from stories import Stories
+from waiting import eventually
 
 MOST_WRITES = 12
 OF_PROGRESS = {"progress", "summary", "stages", "metrics", "bestMetric", "checkpoint", "accounting"}
@@ -50,8 +51,8 @@ def test_a_life_costs_at_most_twelve_writes_and_rest_costs_none(cluster: Cluster
     _train(job, lambda: None)
     job.until(lambda: job.events("Completed"), "event about the end")
     # A watch tells of an object before the audit log does.
-    operated.until(
-        lambda: _writes(cluster, job)["create events"] >= len(job.events()), "audit of the last event"
+    eventually(
+        lambda: _writes(cluster, job)["create events"] >= len(job.events()), what="audit of the last event"
     )
     written = _writes(cluster, job)
     progress = _progress_patches(job)

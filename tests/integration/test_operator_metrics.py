@@ -10,6 +10,7 @@ from cluster_jobs import ClusterJob
 from fake_trainers import FakeTrainers
 from operated import Operated
 from prometheus_text import Scrape, scrape
+from waiting import eventually
 
 OF_THE_OPERATOR = (
     "finetune_operator_build_info",
@@ -126,7 +127,7 @@ def test_requests_are_counted_by_verb_and_code(cluster: Operated, running: Clust
     assert {"verb", "code"} <= set(labels[0])
     assert {"create", "patch"} <= {sample["verb"] for sample in labels}
     # The same at one moment, which must not be one in which something is just being made.
-    operated.until(lambda: _served(cluster) == _audited(cluster), "same number of creates on both sides")
+    eventually(lambda: _served(cluster) == _audited(cluster), what="same number of creates on both sides")
 
 
 def _served(cluster: Operated) -> float:
@@ -153,7 +154,7 @@ def test_a_jobs_series_vanish_with_the_job(cluster: Operated) -> None:
     assert _scrape(cluster).all("finetune_job_info", **_of(job))
     job.delete()
     job.until_gone()
-    operated.until(lambda: not _series(cluster, job), "end of the series")
+    eventually(lambda: not _series(cluster, job), what="end of the series")
 
 
 def _series(cluster: Operated, job: ClusterJob) -> list[str]:
@@ -172,7 +173,7 @@ def _finish(cluster: Operated, *, fails: bool) -> ClusterJob:
     else:
         job.publish()
     job.until_phase("Complete", "Failed")
-    operated.until(lambda: _finished(cluster, namespace=job.namespace), "counted end")
+    eventually(lambda: _finished(cluster, namespace=job.namespace), what="counted end")
     return job
 
 
@@ -186,7 +187,7 @@ def test_every_end_is_counted_once_with_its_reason(cluster: Operated) -> None:
     late = cluster.start()
     late.change(activeDeadlineSeconds=1)
     late.until_phase("Failed")
-    operated.until(lambda: _finished(cluster, namespace=late.namespace), "counted deadline")
+    eventually(lambda: _finished(cluster, namespace=late.namespace), what="counted deadline")
     assert _finished(cluster, namespace=good.namespace, result="Complete") == 1
     assert _finished(cluster, namespace=bad.namespace, result="Failed") == 1
     assert _finished(cluster, namespace=late.namespace, reason="DeadlineExceeded") == 1
@@ -206,7 +207,7 @@ def test_a_job_says_why_it_is_where_it_is(cluster: Operated, running: ClusterJob
     assert created is not None
     assert created <= ended <= time.time()
     waiting = cluster.job({"resources.limits": {"nvidia.com/gpu": "64"}}).apply()
-    operated.until(lambda: _scrape(cluster).all("finetune_job_reason", **_of(waiting)), "reason to wait")
+    eventually(lambda: _scrape(cluster).all("finetune_job_reason", **_of(waiting)), what="reason to wait")
     assert _scrape(cluster).value("finetune_job_gpus", **_of(waiting)) == 4 * 64
     waiting.delete()
 
@@ -215,12 +216,12 @@ def test_a_restarted_operator_does_not_count_old_ends_again(cluster: Operated) -
     """TFJob: after a restart it recounts finished jobs, and the other series vanish."""
     old, living = _finish(cluster, fails=False), cluster.start()
     cluster.operator.restart()
-    operated.until(lambda: _series(cluster, living), "series of the living job")
+    eventually(lambda: _series(cluster, living), what="series of the living job")
     assert _finished(cluster, namespace=old.namespace) == 0
     assert _scrape(cluster).all("finetune_job_info", **_of(old))
     living.publish()
     living.until_phase("Complete")
-    operated.until(lambda: _finished(cluster, namespace=living.namespace), "counted end")
+    eventually(lambda: _finished(cluster, namespace=living.namespace), what="counted end")
     assert _finished(cluster, namespace=living.namespace) == 1
     assert _finished(cluster, namespace=old.namespace) == 0
 

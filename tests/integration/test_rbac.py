@@ -9,7 +9,7 @@ import pytest
 import gang_crds
 import operated
 import rights
-from api_client import Body, path, wait_until
+from api_client import Body, path
 from cluster_jobs import Cluster, ClusterJob
 from cluster_view import ClusterView
 from control_plane import ControlPlane
@@ -20,6 +20,7 @@ from finetune_operator.settings import Settings
 from operated import HOME, QUICK, USER, Operated
 from operator_process import start
 from stories import Stories
+from waiting import eventually
 
 GANGS = {"kueue": {"enabled": True}, "coscheduling": {"enabled": True}, "volcano": {"enabled": True}}
 EVERYTHING: dict[str, Any] = {**QUICK, "gangs": GANGS}
@@ -96,7 +97,7 @@ def test_every_right_of_the_roles_is_used(cluster: Operated) -> None:
         return rights.missing(granted, found)
 
     # A watch tells of a change before the audit log does.
-    wait_until(lambda: not missing(), 20.0, lambda: f"unused: {missing()}", every=0.5)
+    eventually(lambda: not missing(), 20.0, lambda: f"unused: {missing()}", every=0.5)
 
 
 def _sees_a_life_to_its_end(cluster: Operated) -> None:

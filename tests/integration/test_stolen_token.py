@@ -12,7 +12,7 @@ import gang_crds
 import helm
 import operated
 from admission import is_refused, refusal
-from api_client import Access, Api, Body, path, wait_until
+from api_client import Access, Api, Body, path
 from audit_log import AuditEvent
 from cluster_jobs import Cluster, ClusterJob
 from cluster_view import ClusterView
@@ -22,6 +22,7 @@ from finetune_operator.settings import Settings
 from operated import HOME, QUICK
 from operator_process import Operator, start
 from untrue_jobs import CHANGES
+from waiting import eventually
 
 USER = f"system:serviceaccount:{HOME}:{helm.RELEASE}"
 LISTS = {"secrets": {"*": ["s3-*"]}, "serviceAccounts": {"*": ["trainer"]}, "images": {"*": ["ours/*"]}}
@@ -73,9 +74,9 @@ def guarded(plane: ControlPlane, crd: None) -> Iterator[Guarded]:
 
     with admission.policies(plane, HOME, values, act) as bodies:
         assert admission.complaints(plane, bodies) == []
-        wait_until(
+        eventually(
             lambda: all("ValidatingAdmissionPolicy" in one for one in said().values()),
-            explain=lambda: str(said()),
+            what=lambda: str(said()),
         )
         mark = plane.audit_mark()
         with (

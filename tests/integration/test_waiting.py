@@ -21,6 +21,7 @@ from finetune_operator import rbac
 from finetune_operator.settings import Settings
 from operated import Operated
 from stories import Stories
+from waiting import eventually
 
 story = Stories("stock")
 telling = story.fixture()
@@ -104,7 +105,7 @@ def test_pods_that_pod_security_refuses_are_named(stock: Cluster) -> None:
     """`restricted` admits our pods as they are; here somebody's injector adds what it does not admit."""
     injection.install(stock.plane)
     job = stock.job(namespace=stock.namespace(injection.INTO))
-    operated.until(lambda: injection.refuses(stock.plane, job.namespace), "injection")
+    eventually(lambda: injection.refuses(stock.plane, job.namespace), what="injection")
     _says(job.apply(), "PodRejected", "PodSecurity")
 
 

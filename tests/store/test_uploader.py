@@ -7,7 +7,7 @@ import pytest
 
 from finetune_api.errors import Denied, TryAgain
 from finetune_store.uploader import Uploader
-from s3 import eventually
+from waiting import eventually
 
 
 class Storage:

@@ -12,7 +12,8 @@ from finetune_api.contract import CONTRACT_VERSION, Env
 from finetune_api.errors import BadConfiguration
 from finetune_supervisor import credentials, job
 from finetune_supervisor.settings import Settings
-from gangs import Gang, eventually
+from gangs import Gang
+from waiting import eventually
 
 MakeGang = Callable[..., Gang]
 BUCKETS = {"data": {"train": "gs://bucket/images"}, "output": {"uri": "az://models/a"}}

@@ -12,7 +12,8 @@ import pytest
 from actor import Fault, value_after
 from finetune_api.contract import Env
 from finetune_api.events import Phase, ResultEvent
-from gangs import Gang, children, eventually, training_process
+from gangs import Gang, children, training_process
+from waiting import eventually
 
 MakeGang = Callable[..., Gang]
 PUBLISHED = ResultEvent(

@@ -10,7 +10,8 @@ import pytest
 
 import best_of
 from actor import Fault
-from gangs import REAL, Gang, children, eventually
+from gangs import REAL, Gang, children
+from waiting import eventually
 
 MakeGang = Callable[..., Gang]
 MEBI = 1 << 20

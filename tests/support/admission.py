@@ -8,8 +8,9 @@ import yaml
 
 import api_client
 import helm
-from api_client import ApiError, Body, wait_until
+from api_client import ApiError, Body
 from control_plane import ControlPlane
+from waiting import eventually
 
 PLURALS = {
     "ValidatingAdmissionPolicy": "validatingadmissionpolicies",
@@ -37,7 +38,7 @@ def policies(
     try:
         for body in bodies:
             plane.api.apply(PLURALS[body["kind"]], None, body)
-        wait_until(lambda: is_refused(act), explain=lambda: "the policies have no effect")
+        eventually(lambda: is_refused(act), what=lambda: "the policies have no effect")
         yield bodies
     finally:
         for body in reversed(bodies):

@@ -1,7 +1,6 @@
 """The Kubernetes API for tests: plain JSON over one connection pool, no retries, no cache."""
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from urllib.parse import urlencode
 import urllib3
 import yaml
 
+from waiting import PATIENCE, eventually
+
 Body = dict[str, Any]
-PATIENCE = 60.0
-"""Seconds until a state that is waited for counts as missing, on a machine that does much else."""
 
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -139,18 +138,17 @@ class Api:
         within: float = PATIENCE,
     ) -> Body:  # fmt: skip
         """The object once the condition holds for it; the object may come to be in the meantime."""
-        last: list[Body | None] = [None]
+        last: Body | None = None
 
-        def holds() -> bool:
-            last[0] = self.find(resource, namespace, name)
-            return last[0] is not None and bool(condition(last[0]))
+        def look() -> Body | None:
+            nonlocal last
+            last = self.find(resource, namespace, name)
+            return last if last is not None and condition(last) else None
 
-        wait_until(holds, within, lambda: f"{resource} {namespace}/{name}: {_summary(last[0])}")
-        assert last[0] is not None
-        return last[0]
+        return eventually(look, within, lambda: f"{resource} {namespace}/{name}: {_summary(last)}")
 
     def until_gone(self, resource: str, namespace: str | None, name: str, within: float = PATIENCE) -> None:
-        wait_until(
+        eventually(
             lambda: self.find(resource, namespace, name) is None,
             within,
             lambda: f"{resource} {name} is there",
@@ -171,19 +169,6 @@ def has_condition(type_: str, status: str = "True") -> Callable[[Mapping[str, An
         return any(found["type"] == type_ and found["status"] == status for found in conditions)
 
     return holds
-
-
-def wait_until(
-    condition: Callable[[], object],
-    within: float = PATIENCE,
-    explain: Callable[[], str] = str,
-    every: float = 0.03,
-) -> None:
-    """Waits for a state, `within` seconds; `explain` tells what is there instead."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within} s: {explain()}"
-        time.sleep(every)
 
 
 def _decoded(data: bytes) -> Body:

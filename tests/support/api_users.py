@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from api_client import Api, Body, wait_until
+from api_client import Api, Body
+from waiting import eventually
 
 Rule = dict[str, Any]
 _RBAC = "rbac.authorization.k8s.io"
@@ -27,7 +28,7 @@ def grant(api: Api, user: str, rules: Sequence[Rule], namespaces: Sequence[str] 
         )
         if rules:
             # All of them: the last may be one that the user had before.
-            wait_until(lambda: all(_may(api, user, rule, namespace) for rule in rules))  # noqa: B023
+            eventually(lambda: all(_may(api, user, rule, namespace) for rule in rules))  # noqa: B023
 
 
 def _object(kind: str, name: str, **content: object) -> Body:

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import fates
 import jobs
 from api_client import STRATEGIC_PATCH
-from cluster_view import PATIENCE, Body, ClusterView, Version
+from cluster_view import Body, ClusterView, Version
 from control_plane import ControlPlane
 from finetune_api.names import object_name
 from finetune_api.v1alpha1 import FineTuneJob
+from waiting import PATIENCE
 
 Found = TypeVar("Found")
 

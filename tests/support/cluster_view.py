@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from waiting import PATIENCE
+
 Body = dict[str, Any]
 Found = TypeVar("Found")
 
@@ -30,8 +32,6 @@ PATHS = {
     "events": "/api/v1/events",
 }
 """Where each kind is, in all namespaces."""
-PATIENCE = 60.0
-"""Seconds until a state that is waited for counts as missing, on a machine that does much else."""
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,13 @@ import audit_log
 import control_plane_commands as commands
 import fake_nodes
 import fates
-from api_client import Access, Api, ApiError, Body, has_condition, wait_until
+from api_client import Access, Api, ApiError, Body, has_condition
 from audit_log import AuditEvent
 from built_tools import built
 from certificates import Authority
 from control_plane_commands import Layout, Options
 from daemons import Daemon, free_ports
+from waiting import eventually
 
 _PREFIX = "finetune-plane"
 _PATIENCE = 60.0
@@ -70,7 +71,7 @@ class ControlPlane:
                 self.kwok.start()
                 fates.install(self.api)
                 fake_nodes.add(self.api, self.options.nodes)
-            wait_until(lambda: self.api.find("serviceaccounts", "default", "default"), _PATIENCE, self._logs)
+            eventually(lambda: self.api.find("serviceaccounts", "default", "default"), _PATIENCE, self._logs)
         except BaseException:
             self.stop()
             raise
@@ -85,7 +86,7 @@ class ControlPlane:
         """Starts the API server (again)."""
         self.apiserver.start()
         if ready:
-            wait_until(self._api_is_ready, _PATIENCE, self._logs)
+            eventually(self._api_is_ready, _PATIENCE, self._logs)
 
     def stop_api(self) -> None:
         """All of its connections break at once and new ones are refused, until `start_api`."""
@@ -132,7 +133,7 @@ class ControlPlane:
             self.api.until("customresourcedefinitions", None, name, has_condition("Established"))
             plural, group = body["spec"]["names"]["plural"], body["spec"]["group"]
             for version in body["spec"]["versions"]:
-                wait_until(lambda: self._is_served(f"/apis/{group}/{version['name']}/{plural}"))  # noqa: B023
+                eventually(lambda: self._is_served(f"/apis/{group}/{version['name']}/{plural}"))  # noqa: B023
 
     def kubectl(self, *arguments: str, kubeconfig: Path | None = None, check: bool = True) -> str:
         """What the real kubectl prints; its complaints too. Raises AssertionError if it fails and `check` is set."""

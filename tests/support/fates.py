@@ -4,7 +4,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from api_client import Api, wait_until
+from api_client import Api
+from waiting import eventually
 
 PREFIX = "finetune.test/"
 Fate = Mapping[str, object]
@@ -70,7 +71,7 @@ def coming(api: Api, namespace: str, fates: Mapping[str, Fate]) -> None:
         "configmaps", namespace, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": wanted}
     )
     # The policy learns of the ConfigMap by a watch.
-    wait_until(lambda: _revision(api, namespace) == revision)
+    eventually(lambda: _revision(api, namespace) == revision)
 
 
 def change(api: Api, namespace: str, pod: str, **fate: object) -> None:

@@ -6,12 +6,13 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from api_client import ApiError, wait_until
+from api_client import ApiError
 from api_proxy import ApiProxy
 from cluster_jobs import Cluster, ClusterJob, report
 from end_states import objects_ever
 from fault_rig import NO_LEASE, Rig
 from operator_process import Operator
+from waiting import eventually
 
 BACK_WITHIN = 15.0
 """Seconds from the end of a fault until everything that changed meanwhile is acted upon."""
@@ -62,11 +63,11 @@ class Faulted:
 
     def until_watching(self) -> None:
         """The operator has its watches again."""
-        wait_until(lambda: len(self.proxy.watches) >= 4, BACK_WITHIN)
+        eventually(lambda: len(self.proxy.watches) >= 4, BACK_WITHIN)
 
     def change_once_possible(self) -> None:
         """The same as soon as the API server can write again, whether or not it says that it is ready."""
-        wait_until(lambda: self._can_write(), BACK_WITHIN)
+        eventually(lambda: self._can_write(), BACK_WITHIN)
         self.change()
 
     def until_acting(self, fault_ended: float, within: float = BACK_WITHIN) -> float:

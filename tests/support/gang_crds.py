@@ -6,6 +6,7 @@ import api_client
 from api_client import Body
 from cluster_jobs import ClusterJob
 from control_plane import ControlPlane
+from waiting import eventually
 
 WORKLOADS = "kueue.x-k8s.io/v1beta1"
 NEW_WORKLOADS = "kueue.x-k8s.io/v1beta2"
@@ -45,7 +46,7 @@ def _until_served(plane: ControlPlane, version: str, plural: str, *, wanted: boo
             return False
         return plural in {one["name"] for one in resources}
 
-    api_client.wait_until(lambda: served() is wanted, 30.0, lambda: f"{plural} in {version}")
+    eventually(lambda: served() is wanted, 30.0, lambda: f"{plural} in {version}")
 
 
 def workload(job: ClusterJob) -> Body:

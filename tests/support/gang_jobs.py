@@ -1,7 +1,8 @@
 """A bare Indexed Job of four workers, for tests of the control plane itself."""
 
-from api_client import Body, wait_until
+from api_client import Body
 from control_plane import ControlPlane
+from waiting import eventually
 
 JOB = "gang"
 WORKERS = 4
@@ -48,7 +49,7 @@ def wait_replaced(plane: ControlPlane, namespace: str, index: int, old: Body, wi
         pod = plane.pods_of(namespace, JOB).get(index)
         return pod is not None and name(pod) != name(old) and pod["status"]["phase"] == "Running"
 
-    wait_until(replaced, within, lambda: str(plane.kubectl("get", "pods", "-n", namespace)))
+    eventually(replaced, within, lambda: str(plane.kubectl("get", "pods", "-n", namespace)))
 
 
 def name(pod: Body) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPException
 from pathlib import Path
@@ -20,20 +20,12 @@ from finetune_api.events import TrainerReport
 from finetune_api.progress import Progress
 from finetune_store.run_folder import RunFolder
 from finetune_store.storage import open_store
+from waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 ACTED = ("-m", "acted_supervisor")
 REAL = ("-m", "finetune_supervisor")
 T = TypeVar("T")
-
-
-def eventually(look: Callable[[], T | None], within: float = 30.0, what: str = "") -> T:
-    """The first true value that `look` returns; fails after `within` seconds."""
-    end = time.monotonic() + within
-    while not (seen := look()):
-        assert time.monotonic() < end, f"not within {within} s: {what or look}"
-        time.sleep(0.01)
-    return seen
 
 
 @dataclass

@@ -11,10 +11,11 @@ import yaml
 
 import api_client
 import helm
-from api_client import Body, wait_until
+from api_client import Body
 from control_plane import ControlPlane
 from finetune_api import crd
 from operator_process import Operator, start
+from waiting import eventually
 
 api_client.ROOTS["deployments"] = "/apis/apps/v1"
 ACCESS = "authorization.k8s.io/v1"
@@ -49,7 +50,7 @@ class Release:
     def operator(self, more: Mapping[str, Any] | None = None) -> Operator:
         """A process with the file and the service account of the release, and with some settings of its own."""
         kubeconfig, settings = self.kubeconfig(helm.RELEASE), self.settings()
-        wait_until(lambda: self._has_its_rights(settings))
+        eventually(lambda: self._has_its_rights(settings))
         place = {"POD_NAMESPACE": self.namespace, "POD_NAME": "operator-of-the-release"}
         return start(kubeconfig, {**settings, **(more or {})}, place)
 

@@ -24,6 +24,7 @@ from fake_trainers import FakeTrainer, FakeTrainers
 from finetune_api.events import CacheEvent, ChunkEvent, FirstStepEvent, Phase
 from installed import CRD, QUICK, Release
 from prometheus_server import Prometheus
+from waiting import eventually
 
 LOSSES = (4.0, 3.5, 2.25, 1.0)
 """What the chief tells, one after the other."""
@@ -85,7 +86,7 @@ def watched(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> It
         config["scrape_configs"].append(_exporter(exporter))
         folder = tmp_path_factory.mktemp("prometheus")
         prometheus = stack.enter_context(prometheus_server.running(folder, config, rules))
-        operated.until(lambda: prometheus.query("finetune_operator_leader == 1"), "scraped operator")
+        eventually(lambda: prometheus.query("finetune_operator_leader == 1"), what="scraped operator")
         cluster = Cluster(plane, view, operator)
         job = cluster.job({"workers": 2, "stages": STAGES}).apply().until_running()
         gpus += [(job.namespace, job.pod(index)["metadata"]["name"]) for index in range(2)]
@@ -109,7 +110,7 @@ def _train(job: ClusterJob, workers: list[FakeTrainer], prometheus: Prometheus) 
             worker.hear(_chunk(stage, epoch, loss))
         chief.epoch(stage, epoch, val_accuracy=0.8 + place / 100)
         chief.saved(f"checkpoint-{place}", 10 * place + 10)
-        operated.until(lambda: _shows(prometheus, job, loss), f"loss {loss}")  # noqa: B023
+        eventually(lambda: _shows(prometheus, job, loss), what=f"loss {loss}")  # noqa: B023
         if place == 1:
             chief.end_stage(0)
             other.lose()
@@ -162,7 +163,7 @@ def _publish(plane: ControlPlane, release: Release) -> None:
     """What the controller of EndpointSlices would write for the operator's Service."""
     service = plane.api.get("services", release.namespace, helm.RELEASE)
     selector = ",".join(f"{name}={value}" for name, value in service["spec"]["selector"].items())
-    operated.until(lambda: plane.api.list("pods", release.namespace, selector), "operator's pod")
+    eventually(lambda: plane.api.list("pods", release.namespace, selector), what="operator's pod")
     pod = plane.api.list("pods", release.namespace, selector)[0]["metadata"]
     target = {"kind": "Pod", "name": pod["name"], "namespace": release.namespace, "uid": pod["uid"]}
     labels = {**service["metadata"]["labels"], "kubernetes.io/service-name": helm.RELEASE}

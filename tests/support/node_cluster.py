@@ -22,7 +22,7 @@ import node_images
 import node_machine
 import node_network
 import node_store
-from api_client import ROOTS, wait_until
+from api_client import ROOTS
 from built_tools import built
 from control_plane import ControlPlane
 from control_plane_commands import Options, RealNetwork
@@ -30,6 +30,7 @@ from daemons import Daemon, free_ports
 from node_machine import PATIENCE, Machine
 from node_network import Network
 from node_store import NodeStore
+from waiting import eventually
 
 _PREFIX = "finetune-node"
 _TOOLS = ("etcd", "kubernetes", "kubelet", "coredns", "pause", "versitygw")
@@ -130,7 +131,7 @@ def _names(folder: Path, network: Network, plane: ControlPlane) -> Iterator[None
         return False
 
     try:
-        wait_until(answers, PATIENCE, server.log_tail)
+        eventually(answers, PATIENCE, server.log_tail)
         yield
     finally:
         server.stop()

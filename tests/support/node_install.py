@@ -1,9 +1,12 @@
 """This project on a cluster of real nodes, the way its users install it: images, chart, and a namespace to work in."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,21 +30,34 @@ _WEIGHTS = f"{_BACKBONE.lower()}_notop.weights.h5"
 
 @dataclass(frozen=True)
 class Images:
-    """References as pods use them, and archives to load."""
+    """References as pods use them."""
 
     operator: str
     trainer: str
-    archives: tuple[Path, ...]
 
 
-def images(folder: Path) -> Images:
-    """Built from this checkout; the trainer's has the weights of the examples in it, as its nodes can fetch none."""
+@contextlib.contextmanager
+def images_on_their_way() -> Iterator[Future[Images]]:
+    """Built while the block makes nodes for them: either waits for network and disk half of its time."""
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(_build)
+
+
+def _build() -> Images:
+    """From this checkout; the trainer's has the weights of the examples in it, as its nodes can fetch none."""
     operator = _script("tools/images/build.sh", "operator")
     trainer = _script("tools/images/build.sh", "trainer")
     weighted = f"digits-{trainer.removeprefix('finetune-')}"
     _script("tools/demo-cluster/weights.sh", trainer, weighted, str(_weights()))
-    archives = tuple(_save(reference, folder) for reference in (operator, weighted))
-    return Images(operator, weighted, archives)
+    return Images(operator, weighted)
+
+
+def load(cluster: NodeCluster, found: Images) -> None:
+    """Onto all nodes, and nothing is left but there."""
+    for reference in (found.operator, found.trainer):
+        archive = _save(reference, cluster.folder)
+        cluster.load(archive)
+        archive.unlink()
 
 
 def install(cluster: NodeCluster, found: Images, changes: dict[str, Any] | None = None) -> None:

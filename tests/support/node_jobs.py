@@ -5,17 +5,19 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
 import node_machine
-from api_client import Body, wait_until
+from api_client import Body
 from built_tools import ROOT
 from node_cluster import NodeCluster
 from node_logs import Line, Logs
 from node_machine import Machine
+from waiting import eventually
 
 EXAMPLE = ROOT / "examples/digits/job-s3.yaml"
 FINETUNE = 1
@@ -33,9 +35,14 @@ class Loss:
     """From the deed to the first step of a later generation."""
     repeated: int
     """Steps that were done twice."""
+    on_the_way: dict[str, float]
+    """Seconds from the deed to what had to happen before that step."""
 
     def __str__(self) -> str:
-        return f"{self.what}: first new step after {self.seconds:.1f} s, {self.repeated} steps repeated"
+        way = ", ".join(f"{what} after {seconds:.0f}" for what, seconds in self.on_the_way.items())
+        return (
+            f"{self.what}: first new step after {self.seconds:.1f} s ({way}), {self.repeated} steps repeated"
+        )
 
 
 class NodeJob:
@@ -74,15 +81,7 @@ class NodeJob:
 
     def until(self, look: Callable[[], Found | None], what: str, within: float = _PATIENCE) -> Found:
         """The first true thing that `look` finds."""
-        found: list[Found] = []
-
-        def sees() -> bool:
-            if seen := look():
-                found.append(seen)
-            return bool(found)
-
-        wait_until(sees, within, lambda: f"no {what}\n{self}", every=0.2)
-        return found[0]
+        return eventually(look, within, lambda: f"no {what}\n{self}", every=0.2)
 
     def until_training(self, chunks: int = 1) -> None:
         """The stage with a tail trains."""
@@ -123,7 +122,8 @@ class NodeJob:
         chunk = self.until(lambda: next(iter(self._chunks_of(first.event["generation"])), None), "chunk")
         highest = max(line.event["globalStep"] for line in self.logs.events("chunk") if line.at < first.at)
         resumed = chunk.event["globalStep"] - chunk.event["steps"]
-        loss = Loss(what, first.at - at, max(0, highest - resumed))
+        way = {key: when - at for key, when in self._way_to(first).items() if when > at - 1}
+        loss = Loss(what, first.at - at, max(0, highest - resumed), way)
         print(loss)
         return loss
 
@@ -163,6 +163,17 @@ class NodeJob:
         )
         return f"{shown}\n{self.status}\n{self.logs.tail()}"
 
+    def _way_to(self, step: Line) -> dict[str, float]:
+        """When things before it happened; what Kubernetes tells is in whole seconds."""
+        youngest = max(self._living().values(), key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+        (container,) = youngest["status"]["containerStatuses"]
+        start = f"generation {step.event['generation']} starts"
+        return {
+            "pod": _seconds(youngest["metadata"]["creationTimestamp"]),
+            "container": _seconds(container["state"]["running"]["startedAt"]),
+            "generation": next(line.at for line in self.logs.lines if line.text.startswith(start)),
+        }
+
     def _all_run(self) -> list[str]:
         pods = self._living()
         run = [pod["metadata"]["name"] for pod in pods.values() if pod["status"].get("phase") == "Running"]
@@ -173,6 +184,11 @@ class NodeJob:
 
     def _chunks_of(self, generation: int) -> list[Line]:
         return [line for line in self.logs.events("chunk") if line.event["generation"] == generation]
+
+
+def _seconds(told: str) -> float:
+    """Of Kubernetes' kind of time."""
+    return datetime.fromisoformat(told).timestamp()
 
 
 def _losses(pod: Body) -> int:

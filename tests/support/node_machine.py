@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -13,12 +12,13 @@ import node_cgroups
 import node_files
 import node_firewall
 import node_network
-from api_client import has_condition, wait_until
+from api_client import has_condition
 from built_tools import ROOT, built
 from control_plane import ControlPlane
 from daemons import Daemon
 from node_files import Home
 from node_network import Network
+from waiting import eventually
 
 PATIENCE = 60.0
 _STARTERS = ("unshare", "nsenter")
@@ -84,7 +84,7 @@ class Machine:
             "--v=2",
         )
         self._containerd.start()
-        wait_until(self._containerd_answers, PATIENCE, self.logs)
+        eventually(self._containerd_answers, PATIENCE, self.logs)
 
     def start_kubelet(self) -> None:
         """At first, or again after `kill_kubelet`."""
@@ -98,7 +98,7 @@ class Machine:
         command = node_firewall.command(self.home, kubeconfig)
         self._firewall = self._inside("kube-router", *command, env=node_firewall.environment(self.home))
         self._firewall.start()
-        wait_until(self._is_guarded, PATIENCE, self.logs)
+        eventually(self._is_guarded, PATIENCE, self.logs)
 
     def kill_kubelet(self) -> None:
         """Its containers live on, and nobody looks after them."""
@@ -216,12 +216,12 @@ def _processes() -> list[int]:
 
 def _only_child(daemon: Daemon) -> int:
     """Once it runs its own program: before that it may still be making its namespaces."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := [pid for pid in children(daemon.pid) if Path(_command(pid)).name not in _STARTERS]):
+
+    def look() -> list[int]:
         assert daemon.running, daemon.log_tail()
-        assert time.monotonic() < deadline, daemon.log_tail()
-        time.sleep(0.01)
-    return found[0]
+        return [pid for pid in children(daemon.pid) if Path(_command(pid)).name not in _STARTERS]
+
+    return eventually(look, PATIENCE, daemon.log_tail)[0]
 
 
 def _command(process: int) -> str:

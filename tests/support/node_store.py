@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from api_client import wait_until
 from built_tools import built
 from daemons import Daemon
+from waiting import eventually
 
 PORT = 7070
 _ROOT = ("root-access", "root-secret-key")
@@ -67,7 +67,7 @@ def serve(folder: Path, host: str) -> Iterator[NodeStore]:
     server = Daemon(command, folder / "store.log", keys)
     server.start()
     try:
-        wait_until(lambda: _accepts(server, host), 20, server.log_tail)
+        eventually(lambda: _accepts(server, host), 20, server.log_tail)
         yield NodeStore(f"http://{host}:{PORT}", data)
     finally:
         server.stop()

@@ -1,6 +1,5 @@
 """The fixture `cluster` of a module: the control plane with an operator process under the roles that ship."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,11 +121,3 @@ def door(plane: ControlPlane) -> Door:
     """The administrator's way in."""
     access = plane.access
     return Door(access.url, access.authority, access.certificate, access.key)
-
-
-def until(look: Callable[[], object], what: str, within: float = 60.0) -> None:
-    """Look again and again at something that nobody announces."""
-    deadline = time.monotonic() + within
-    while not look():
-        assert time.monotonic() < deadline, f"no {what} within {within:.0f} s"
-        time.sleep(0.05)

@@ -14,8 +14,9 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
+from waiting import PATIENCE
+
 NURSERY = Path(__file__).with_name("operator_nursery.py")
-PATIENCE = 60.0
 
 
 class Operator:

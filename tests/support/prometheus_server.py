@@ -11,9 +11,9 @@ from urllib.request import urlopen
 
 import yaml
 
-from api_client import wait_until
 from daemons import Daemon, free_ports
 from monitoring_files import prometheus
+from waiting import eventually
 
 Body = dict[str, Any]
 
@@ -92,7 +92,7 @@ def running(folder: Path, config: Body, rules: Body) -> Iterator[Prometheus]:
     daemon.start()
     try:
         server = Prometheus(f"http://127.0.0.1:{port}")
-        wait_until(lambda: server.is_ready() or not daemon.running, 60.0, daemon.log_tail)
+        eventually(lambda: server.is_ready() or not daemon.running, 60.0, daemon.log_tail)
         assert daemon.running, daemon.log_tail()
         yield server
     finally:

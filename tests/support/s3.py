@@ -6,8 +6,7 @@ import socket
 import socketserver
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -19,6 +18,7 @@ from built_tools import built
 from certificates import Identity
 from daemons import free_ports
 from finetune_store.storage import StorageOptions, Store, open_store
+from waiting import eventually
 
 ACCESS_KEY, SECRET_KEY = "test-access", "test-secret-key"
 BUCKET = "bucket"
@@ -79,14 +79,6 @@ def write_credentials(folder: Path, access_key: str, secret_key: str) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "accessKeyId").write_text(access_key + "\n")
     (folder / "secretAccessKey").write_text(secret_key + "\n")
-
-
-def eventually(condition: Callable[[], bool], within: float = 60.0) -> None:
-    """Wait for a state, with a limit."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within} s"
-        time.sleep(0.01)
 
 
 def _start(data: Path, log: Path, options: Sequence[str]) -> tuple["subprocess.Popen[bytes]", int]:

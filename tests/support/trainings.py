@@ -20,7 +20,7 @@ from finetune_store.checkpoint import CheckpointStore
 from finetune_store.run_folder import RunFolder
 from finetune_store.storage import open_store
 from finetune_trainer.state import RunState
-from gangs import eventually
+from waiting import eventually
 
 NAME, NAMESPACE, RUN = "digits", "default", "run"
 

@@ -80,10 +80,12 @@ def hold() -> int:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # Without NetworkPolicies: what enforces them takes minutes to build.
-    with node_cluster.running(nodes=1, policies=False) as cluster:
-        images = node_install.images(cluster.folder)
-        cluster.load(*images.archives)
-        node_install.install(cluster, images)
+    with (
+        node_install.images_on_their_way() as images,
+        node_cluster.running(nodes=1, policies=False) as cluster,
+    ):
+        node_install.load(cluster, images.result())
+        node_install.install(cluster, images.result())
         node_install.upload_digits(cluster)
         cluster.plane.api.create(
             "namespaces", None, {"metadata": {"name": NAMESPACE, "labels": node_install.RESTRICTED}}
