@@ -12,23 +12,16 @@ _BUILT_VALUES: dict[str, tuple[object, ...]] = {
     "model.task": ("Multiclass",),
     "model.head.pooling": ("Average", "Max"),
     "data.format": ("ImageFolder",),
-    "data.augmentation.preset": ("None", "Light"),
-    "data.classWeights": ("None",),
     "precision": ("Auto", "Float32"),
-    "stages[].optimizer.name": ("SGD", "Adam", "AdamW", "LBFGS"),
-    "stages[].lrSchedule.kind": ("Constant", "Cosine"),
     "output.formats[].kind": ("SavedModel",),
 }
 """Fields of which some values are built."""
 
 _UNBUILT: tuple[str, ...] = (
-    "model.head.hidden",
     "data.test",
     "data.volumeClaimName",
-    "data.augmentation.transforms",
     "xla",
     "stages[].layerDecay",
-    "stages[].loss.focalGamma",
     "stages[].ema",
     "checkpoint.warmStartFrom",
     "output.volumeClaimName",

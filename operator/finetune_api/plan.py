@@ -9,12 +9,15 @@ import hashlib
 import json
 from typing import Literal
 
+from pydantic import Field
+
 from finetune_api.model import Model
 
-OptimizerName = Literal["LBFGS", "SGD", "Adam", "AdamW"]
-LrScheduleKind = Literal["Constant", "Cosine"]
+OptimizerName = Literal["LBFGS", "SGD", "RMSprop", "Adam", "AdamW", "Lion"]
+LrScheduleKind = Literal["Constant", "Cosine", "Step", "Plateau"]
 BatchNorm = Literal["Frozen", "Sync", "Local"]
 Metric = Literal["accuracy", "loss", "val_accuracy", "val_loss"]
+TransformName = Literal["Flip", "Shift", "Zoom", "Rotate", "Brightness", "Contrast", "Saturation", "Erase"]
 CacheDtype = Literal["native", "float16"]
 
 
@@ -33,6 +36,17 @@ class StopWhen(Model):
     metric: Metric
     above: float | None = None
     below: float | None = None
+
+
+class RateDrop(Model):
+    """When the learning rate falls, and how far."""
+
+    factor: float
+    """What the rate is multiplied with each time."""
+    epochs: int
+    """Step: between two falls. Plateau: without an improvement of `metric` before each fall."""
+    metric: Metric | None
+    """Of Plateau."""
 
 
 class ResolvedStage(Model):
@@ -54,8 +68,12 @@ class ResolvedStage(Model):
     clip_norm: float | None
     """Largest global L2 norm of the all-reduced gradient."""
     lr_schedule: LrScheduleKind
+    rate_drop: RateDrop | None = None
+    """Of the schedules Step and Plateau."""
     warmup_epochs: int
     label_smoothing: float
+    focal_gamma: float | None = None
+    """Exponent of the focal loss; None is cross-entropy."""
     batch_norm: BatchNorm
     early_stopping: EarlyStopping | None
     stop_when: StopWhen | None
@@ -84,15 +102,20 @@ class ResolvedJob(Model):
     """Side of the square the backbone sees, in pixels."""
     alpha: float
     pooling: Literal["Average", "Max"]
+    hidden: list[int] = Field(default=[])
+    """Units of the head's ReLU layers."""
     dropout: float
 
     train_uri: str
     validation_uri: str | None
     validation_split: float | None
     """Share of the training images set aside; with `validation_uri` also None there is no validation."""
-    augmentation: Literal["None", "Light"]
+    augmentation: Literal["None", "Light", "Strong", "Custom"]
+    transforms: dict[TransformName, float]
+    """What the augmentation changes in an image, and how far at most."""
     views: int
     """Different views of each image; 0 stands for a new one each epoch."""
+    class_weights: Literal["None", "Balanced"] = "None"
     max_corrupt_fraction: float
     max_pixels: int
 

@@ -30,7 +30,7 @@ def plan(resolved: ResolvedJob, facts: Facts) -> Plan:
 
 def _views(resolved: ResolvedJob) -> int:
     """Epoch e of a stage sees view e mod views; a solved head sees all of them at once."""
-    if resolved.augmentation == "None" or resolved.smoke_steps is not None:
+    if not resolved.transforms or resolved.smoke_steps is not None:
         return 1
     longest = max(stage.epochs for stage in resolved.stages)
     if resolved.views == 0:

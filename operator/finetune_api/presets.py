@@ -1,9 +1,29 @@
-"""The ready-made schedules: what `spec.schedule` stands for, written as the stages a user would write."""
+"""What is ready-made: schedules, written as the stages a user would write, and augmentations as their transforms."""
 
-from finetune_api.v1alpha1 import LrSchedule, Optimizer, Stage, Unfreeze
+from finetune_api.v1alpha1 import Augmentation, LrSchedule, Optimizer, Stage, Unfreeze
 from finetune_api.v1alpha1.job import Preset
 
 DEFAULT: Preset = "LinearProbeThenFineTune"
+
+_LIGHT = {"Flip": 0.0, "Shift": 0.1, "Zoom": 0.1, "Brightness": 0.1, "Contrast": 0.1}
+_STRONG = {
+    "Flip": 0.0,
+    "Shift": 0.15,
+    "Zoom": 0.25,
+    "Rotate": 0.04,
+    "Brightness": 0.2,
+    "Contrast": 0.3,
+    "Saturation": 0.3,
+    "Erase": 0.3,
+}
+_AUGMENTATIONS: dict[str, dict[str, float]] = {"None": {}, "Light": _LIGHT, "Strong": _STRONG}
+
+
+def transforms(augmentation: Augmentation) -> dict[str, float]:
+    """What changes in an image and how far at most; amounts as in `spec.data.augmentation.transforms`."""
+    if augmentation.transforms is not None:
+        return {each.name: each.amount for each in augmentation.transforms}
+    return dict(_AUGMENTATIONS[augmentation.preset])
 
 
 def stages(preset: Preset) -> list[Stage]:

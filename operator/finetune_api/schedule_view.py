@@ -1,5 +1,8 @@
 """The stages of a schedule as people see them: what is trained, and how much of it. Pure."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from finetune_api import backbones
 from finetune_api.plan import ResolvedJob, ResolvedStage
 from finetune_api.reported import StageFacts
@@ -40,4 +43,9 @@ def _trainable(resolved: ResolvedJob, stage: ResolvedStage, num_classes: int | N
     in_backbone = backbone.trainable_parameters(
         stage.first_trainable, batch_norm=stage.batch_norm != "Frozen"
     )
-    return in_backbone + (backbone.feature_width + 1) * num_classes
+    return in_backbone + head_parameters(backbone.feature_width, resolved.hidden, num_classes)
+
+
+def head_parameters(width: int, hidden: Sequence[int], num_classes: int) -> int:
+    """Weights of a head on `width` features: fully connected layers of `hidden` units, then the output layer."""
+    return sum((rows + 1) * columns for rows, columns in pairwise([width, *hidden, num_classes]))

@@ -70,9 +70,10 @@ def _job(resolved: "ResolvedJob") -> list[str]:
 def _images(planned: "Plan") -> list[str]:
     smallest, largest = min(planned.class_counts), max(planned.class_counts)
     views = f", {planned.views} views of each" if planned.views > 1 else ""
+    balanced = ", balanced" if planned.resolved.class_weights == "Balanced" else ""
     return [
         f"{planned.num_train:,} images to train on{views}, {planned.num_validation:,} to judge by, "
-        f"{len(planned.classes)} classes of {smallest:,} to {largest:,}",
+        f"{len(planned.classes)} classes of {smallest:,} to {largest:,}{balanced}",
         f"{planned.steps_per_epoch:,} steps per epoch, {planned.precision}, "
         f"{planned.threads} thread{'s' if planned.threads > 1 else ''} per worker",
     ]
@@ -93,7 +94,7 @@ def _row(resolved: "ResolvedJob", stage: "ResolvedStage", planned: "Plan | None"
         known.trains,
         wording.count(known.trainable_parameters),
         stage.optimizer,
-        f"{stage.learning_rate:g}" if stage.learning_rate else "-",
+        f"{stage.learning_rate:g} {stage.lr_schedule}" if stage.learning_rate else "-",
         _cache(planned.stages[stage.index]) if planned else "-",
     )
 

@@ -106,6 +106,26 @@ def test_the_ways_of_unfreezing_meet(unfreeze: dict[str, Any], first_trainable: 
             ("Adam", 1e-4, 0.0, 10, "Constant", 2),
             id="unless it is asked for",
         ),
+        pytest.param(
+            HEAD | {"loss": {"focalGamma": 2}},
+            ("Adam", 1e-3, 0.0, 10, "Cosine", 1),
+            id="a head with the focal loss is not solved",
+        ),
+        pytest.param(
+            HEAD | {"optimizer": {"name": "Lion"}},
+            ("Lion", 1e-4, 0.0, 10, "Cosine", 1),
+            id="Lion treads softly",
+        ),
+        pytest.param(
+            TOP | {"optimizer": {"name": "Lion"}},
+            ("Lion", 1e-5, 0.0, 10, "Cosine", 1),
+            id="more so in blocks",
+        ),
+        pytest.param(
+            TOP | {"optimizer": {"name": "RMSprop", "momentum": 0.5}},
+            ("RMSprop", 1e-4, 0.5, 10, "Cosine", 1),
+            id="RMSprop has momentum if asked",
+        ),
     ],
 )
 def test_what_a_stage_leaves_open_is_filled_in(stage: dict[str, Any], expected: tuple[object, ...]) -> None:
@@ -127,14 +147,14 @@ def test_what_a_stage_says_is_kept() -> None:
             "epochs": 7,
             "learningRate": 0.5,
             "optimizer": {"name": "AdamW", "weightDecay": 0.01, "clipNorm": 2},
-            "loss": {"labelSmoothing": 0.1},
+            "loss": {"labelSmoothing": 0.1, "focalGamma": 2},
             "batchNorm": "Sync",
             "earlyStopping": {"metric": "val_loss", "patience": 2},
             "stopWhen": {"above": 0.9},
         }
     )
     assert (found.epochs, found.optimizer, found.weight_decay, found.clip_norm) == (7, "AdamW", 0.01, 2)
-    assert (found.label_smoothing, found.batch_norm) == (0.1, "Sync")
+    assert (found.label_smoothing, found.focal_gamma, found.batch_norm) == (0.1, 2, "Sync")
     assert found.early_stopping
     assert (found.early_stopping.metric, found.early_stopping.patience, found.early_stopping.min_delta) == (
         "val_loss",

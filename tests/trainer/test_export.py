@@ -15,9 +15,9 @@ import jobs
 import odd_images
 import small_networks
 from finetune_api.errors import GaveUp
-from finetune_trainer import backbone, export, graph, verify, weights
+from finetune_trainer import backbone, export, graph, heads, verify, weights
+from finetune_trainer.heads import BIAS, KERNEL
 from finetune_trainer.images import VALIDATION, ImageFiles, ImageOptions, Images
-from finetune_trainer.stage_model import HEAD_BIAS, HEAD_KERNEL
 from finetune_trainer.trunk import FeatureCut, FrozenBackbone, Trunk
 
 NAME, SIZE, ALPHA = small_networks.NAME, small_networks.SIZE, small_networks.ALPHA
@@ -54,19 +54,19 @@ def whole():
 def arrays(whole):
     generator = np.random.default_rng(0)
     kernel = generator.normal(0, 0.4, (whole.output.shape[-1], len(CLASSES))).astype(np.float32)
-    return weights.to_arrays(whole) | {HEAD_KERNEL: kernel, HEAD_BIAS: np.array([0.1, 0, -0.1], np.float32)}
+    return weights.to_arrays(whole) | {KERNEL: kernel, BIAS: np.array([0.1, 0, -0.1], np.float32)}
 
 
 @pytest.fixture(scope="module")
 def evaluated(whole, arrays):
     """Features and probabilities of the odd images, computed as the trainer evaluates: from its own rows."""
     files = ImageFiles([odd.name for odd in ODD], {odd.name: odd.contents for odd in ODD}.__getitem__)
-    images = Images(files, files, ImageOptions(SIZE, JOB.max_pixels, "Light", seed=1))
+    images = Images(files, files, ImageOptions(SIZE, JOB.max_pixels, JOB.transforms, seed=1))
     skeleton = graph.skeleton(NAME, SIZE, ALPHA)
     cut = FeatureCut(graph.find_cut(skeleton, len(skeleton.layers)), pooling="Average")
     trunk = Trunk(FrozenBackbone(lambda: whole, backbone.preprocess(NAME)), [cut], SIZE)
     ((features,),) = trunk(images.load(VALIDATION, np.arange(len(ODD))).pixels)
-    logits = features @ arrays[HEAD_KERNEL] + arrays[HEAD_BIAS]
+    logits = features @ arrays[KERNEL] + arrays[BIAS]
     return features, tf.nn.softmax(logits).numpy()
 
 
@@ -197,4 +197,17 @@ def test_weights_that_are_not_finite_are_refused(saved, evaluated):
 
 def test_weights_of_another_model_are_not_assembled(arrays):
     with pytest.raises(KeyError):
-        export.assemble(JOB, {HEAD_KERNEL: arrays[HEAD_KERNEL]}, len(CLASSES))
+        export.assemble(JOB, {KERNEL: arrays[KERNEL]}, len(CLASSES))
+
+
+def test_a_head_with_hidden_layers_goes_with_its_model(whole, arrays, evaluated, tmp_path):
+    width = whole.output.shape[-1]
+    job = JOB.model_copy(update={"hidden": [16]})
+    head = heads.initial(width, [16], len(CLASSES), seed=4)
+    built = export.assemble(job, arrays | head, len(CLASSES))
+    export.export(built, CLASSES, tmp_path)
+    answer = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](
+        image_bytes=tf.constant([odd.contents for odd in ODD])
+    )
+    inner = np.maximum(evaluated[0] @ head["head_hidden1/kernel"], 0)
+    np.testing.assert_allclose(answer["probabilities"], tf.nn.softmax(inner @ head["head/kernel"]), atol=1e-4)

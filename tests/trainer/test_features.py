@@ -10,7 +10,9 @@ import pytest
 
 import odd_images
 import small_networks
+from finetune_api import presets
 from finetune_api.errors import BadConfiguration
+from finetune_api.v1alpha1 import Augmentation
 from finetune_trainer import backbone, cache_files, graph
 from finetune_trainer.cache_files import Recipe
 from finetune_trainer.features import VALIDATION, LiveSource, build_caches
@@ -19,7 +21,9 @@ from finetune_trainer.trunk import FeatureCut, FrozenBackbone, Trunk
 
 SIZE = small_networks.SIZE
 VIEWS = 2
-OPTIONS = ImageOptions(SIZE, max_pixels=100_000, augmentation="Light", seed=5, threads=2)
+OPTIONS = ImageOptions(
+    SIZE, max_pixels=100_000, transforms=presets.transforms(Augmentation()), seed=5, threads=2
+)
 KINDS = [("JPEG", {"quality": 90}), ("PNG", {})]
 
 
@@ -157,7 +161,7 @@ def silent(_done: int, _total: int) -> None:
 def test_views_differ_and_validation_is_not_augmented(written):
     pixels = written[1]["pixels"]
     assert (pixels.rows(0, OWN)[0] != pixels.rows(1, OWN)[0]).any(axis=(1, 2, 3)).sum() == len(OWN) - 1
-    plain = Images(TRAIN.files(), CHECK.files(), replace(OPTIONS, augmentation="None"))
+    plain = Images(TRAIN.files(), CHECK.files(), replace(OPTIONS, transforms={}))
     np.testing.assert_array_equal(
         pixels.rows(VALIDATION, OWN_CHECK)[0], plain.load(VALIDATION, OWN_CHECK).pixels
     )
@@ -216,7 +220,7 @@ def test_the_next_generation_finds_the_cache(written, cuts, images):
         {"validation": OWN_CHECK[1:]},
         {"options": replace(OPTIONS, seed=6)},
         {"options": replace(OPTIONS, size=96)},
-        {"options": replace(OPTIONS, augmentation="None")},
+        {"options": replace(OPTIONS, transforms={})},
         {"options": replace(OPTIONS, max_pixels=7)},
     ],
     ids=lambda change: "/".join(change),

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from finetune_trainer import backbone, graph, shims, stage_model
+from finetune_trainer import backbone, graph, heads, shims
 from finetune_trainer.architectures import ARCHITECTURES
 from networks import images, lively
 
@@ -128,7 +128,7 @@ def test_a_skeleton_holds_no_numbers():
 
 def test_a_skeleton_gets_no_numbers_when_another_model_is_built():
     model = graph.skeleton("EfficientNetLite0", 67)
-    stage_model.build_head(8, 2, dropout=0.1)
+    heads.build(8, [], 2, dropout=0.1)
     assert all(variable._value is None for variable in model.variables)
 
 

@@ -51,6 +51,19 @@ def epoch(stage: int, number: int, accuracy: float | None) -> EpochEvent:
     )
 
 
+def test_how_it_was_trained_is_told() -> None:
+    stage = jobs.TOP | {
+        "optimizer": {"name": "Lion"},
+        "lrSchedule": {"kind": "Plateau"},
+        "loss": {"focalGamma": 2, "labelSmoothing": 0.1},
+    }
+    changes = {"stages": [stage], "data.classWeights": "Balanced", "model.head": {"hidden": [256, 64]}}
+    told = model_card.render(plan(["daisy", "rose"], changes), [], DETAILS)
+    assert "| Lion | 1e-05, Plateau | focal, gamma 2, labels smoothed by 0.1 |" in told
+    assert "hidden layers of 256, 64 units" in told
+    assert "inverse of their share" in told
+
+
 @pytest.fixture
 def card():
     rows = [epoch(0, 0, 0.91), epoch(0, 1, 0.93), epoch(1, 0, 0.95), epoch(1, 1, 0.98765)]

@@ -16,6 +16,8 @@ CASES: dict[str, dict[str, Any]] = {
     "weight decay": {"weight_decay": 1.0},
     "Adam, clipped": {"optimizer": "Adam", "learning_rate": 0.001, "clip_norm": 0.5},
     "AdamW": {"optimizer": "AdamW", "learning_rate": 0.001, "weight_decay": 1.0},
+    "RMSprop": {"optimizer": "RMSprop", "learning_rate": 0.001, "momentum": 0.5},
+    "Lion, focal": {"optimizer": "Lion", "learning_rate": 0.0001, "focal_gamma": 2.0},
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import jobs
 from finetune_api.events import EpochEvent
-from finetune_api.plan import EarlyStopping, ResolvedStage, StopWhen
+from finetune_api.plan import EarlyStopping, RateDrop, ResolvedStage, StopWhen
 from finetune_trainer import evaluate, graph, metrics, optimizers, plan_of, stopping
 from finetune_trainer.state import Best, RunState
 
@@ -111,6 +111,41 @@ def test_constant_rate_without_warm_up() -> None:
     assert set(optimizers.learning_rates(stage(lr_schedule="Constant", warmup_epochs=0), 5, 0, 50)) == {
         np.float32(0.1)
     }
+
+
+def test_a_step_schedule_falls_every_so_many_epochs() -> None:
+    drop = RateDrop(factor=0.5, epochs=4, metric=None)
+    rules = stage(lr_schedule="Step", rate_drop=drop, warmup_epochs=1)
+    rates = optimizers.learning_rates(rules, 2, 0, 20)
+    np.testing.assert_allclose(rates, [0.05, 0.1] + [0.1] * 6 + [0.05] * 8 + [0.025] * 4)
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "expected"),
+    [
+        pytest.param([3, 2, 1], 1, [0, 0, 0], id="no fall while it gets better"),
+        pytest.param([1, 1, 1, 1], 2, [0, 0, 1, 1], id="a fall after its patience, which then begins again"),
+        pytest.param([1, 2, 0.5, 2, 2, 2], 2, [0, 0, 0, 0, 1, 1], id="an improvement starts the count again"),
+        pytest.param([1, 2, 2], 1, [0, 1, 2], id="one fall after the other"),
+    ],
+)
+def test_a_plateau_lowers_the_rate(losses: list[float], patience: int, expected: list[int]) -> None:
+    rules = stage(lr_schedule="Plateau", rate_drop=RateDrop(factor=0.1, epochs=patience, metric="val_loss"))
+    state, factors = RunState(), []
+    for epoch, loss in enumerate(losses):
+        state.record(row(epoch, 0.5, loss))
+        factors.append(optimizers.plateau_factor(rules, state.history))
+    assert factors == pytest.approx([0.1**falls for falls in expected])
+    assert optimizers.plateau_factor(rules.model_copy(update={"index": 2}), state.history) == 1.0
+
+
+def test_a_plateau_of_accuracy_is_one_that_does_not_rise() -> None:
+    drop = RateDrop(factor=0.1, epochs=1, metric="val_accuracy")
+    state = RunState()
+    for epoch, accuracy in enumerate([0.5, 0.6, 0.6]):
+        state.record(row(epoch, accuracy))
+    rules = stage(lr_schedule="Plateau", rate_drop=drop)
+    assert optimizers.plateau_factor(rules, state.history) == pytest.approx(0.1)
 
 
 def test_metrics_of_known_predictions() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from finetune_trainer import solver
+from finetune_trainer import losses, solver
 
 WIDTH, CLASSES, ROWS = 12, 3, 90
 
@@ -32,9 +32,24 @@ def test_the_gradient_of_the_regularised_loss_is_zero_at_the_solution() -> None:
     head, _ = walk.solve(0.1)
     standard = (features - features.mean(axis=0)) / features.std(axis=0)
     theirs = LogisticRegression(C=1 / (0.1 * ROWS), tol=1e-8, max_iter=1000).fit(standard, labels)
-    logits = features @ head.kernel + head.bias
-    ours = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(ours, theirs.predict_proba(standard), atol=1e-3)
+    np.testing.assert_allclose(_probabilities(features, head), theirs.predict_proba(standard), atol=1e-3)
+
+
+def test_balanced_classes_are_those_of_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    features, labels = data()
+    some = np.concatenate(
+        [np.flatnonzero(labels == label)[:count] for label, count in enumerate((30, 12, 5))]
+    )
+    features, labels = features[some], labels[some]
+    weights = losses.balanced([30, 12, 5])[labels]
+    ours, _ = solver.Solver(problem(features, labels, weights=weights)).solve(0.1)
+    mean = np.average(features, axis=0, weights=weights)
+    standard = (features - mean) / np.sqrt(np.average((features - mean) ** 2, axis=0, weights=weights))
+    model = LogisticRegression(C=1 / (0.1 * len(labels)), tol=1e-8, max_iter=1000, class_weight="balanced")
+    theirs = model.fit(standard, labels).predict_proba(standard)
+    np.testing.assert_allclose(_probabilities(features, ours), theirs, atol=1e-3)
 
 
 def test_two_shares_and_their_sum_give_the_same_solution() -> None:
@@ -82,6 +97,11 @@ def test_the_path_goes_from_strong_to_weak(points: int) -> None:
     strengths = solver.strengths(points)
     assert len(strengths) == points
     assert strengths == sorted(strengths, reverse=True)
+
+
+def _probabilities(features: Any, head: solver.Head) -> Any:
+    exponents = np.exp(features @ head.kernel + head.bias)
+    return exponents / exponents.sum(axis=1, keepdims=True)
 
 
 class _Together:

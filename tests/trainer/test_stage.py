@@ -1,6 +1,7 @@
 """One stage in one process: what may change does, what is frozen does not, and a bad rate is survived."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ NAME, SIZE, ALPHA, COUNT, CLASSES, BATCH = "MobileNetV2", 32, 0.35, 40, 4, 8
 class Setting:
     """A small backbone, its features at a layer, and what is needed to train above it."""
 
-    def __init__(self, first_trainable: int, folder: Path, **changes: Any) -> None:
+    def __init__(
+        self, first_trainable: int, folder: Path, hidden: Sequence[int] = (), **changes: Any
+    ) -> None:
+        self.hidden = list(hidden)
         self.skeleton = graph.skeleton(NAME, SIZE, ALPHA)
         values = {
             "name": "finetune",
@@ -44,6 +48,7 @@ class Setting:
         self.stage = ResolvedStage(**{**values, **changes})
         self.base = backbone.build(NAME, SIZE, ALPHA, seed=3)
         self.initial = weights.to_arrays(self.base)
+        folder.mkdir(exist_ok=True)
         self.events = folder / "events.jsonl"
         self.run = self._run(_channel(self.events))
 
@@ -59,6 +64,7 @@ class Setting:
             alpha=ALPHA,
             dropout=0.0,
             pooling="Average",
+            hidden=self.hidden,
             seed=1,
             stages=[self.stage],
         )
@@ -154,6 +160,13 @@ def test_statistics_move_only_where_batch_normalisation_learns(
             "block_16_expand", {"optimizer": "AdamW", "weight_decay": 0.01}, id="AdamW above a block"
         ),
         pytest.param(None, {"optimizer": "Adam", "batch_norm": "Sync"}, id="Adam from the pixels up"),
+        pytest.param(
+            "block_16_expand", {"optimizer": "RMSprop", "momentum": 0.9}, id="RMSprop with momentum"
+        ),
+        pytest.param(
+            "block_16_expand", {"optimizer": "Lion", "learning_rate": 0.0003}, id="Lion above a block"
+        ),
+        pytest.param("block_16_expand", {"hidden": [32, 16]}, id="a head with hidden layers"),
     ],
 )
 def test_every_optimizer_learns(tmp_path: Path, layer: str | None, changes: dict[str, Any]) -> None:
@@ -162,6 +175,24 @@ def test_every_optimizer_learns(tmp_path: Path, layer: str | None, changes: dict
     setting.run.train(RunState())
     losses = [epoch.loss for epoch in setting.epochs()]
     assert losses[-1] < losses[0]
+
+
+def test_a_plateau_lowers_the_rate_and_a_resumed_stage_goes_on_with_it(tmp_path: Path) -> None:
+    # Nothing gets better at a rate of nothing.
+    drop = {"factor": 0.5, "epochs": 1, "metric": "val_loss"}
+    changes = {"learning_rate": 1e-12, "lr_schedule": "Plateau", "rate_drop": drop}
+    whole, first, rest = (
+        Setting(layer_index("block_16_expand"), tmp_path / name, **changes, epochs=epochs)
+        for name, epochs in (("whole", 5), ("first", 2), ("rest", 5))
+    )
+    whole.run.train(RunState())
+    state = RunState()
+    first.run.train(state)
+    rest.run.train(RunState.from_checkpoint(*state.to_checkpoint()))
+    rates = [epoch.learning_rate for epoch in whole.epochs()]
+    assert rates[0] == pytest.approx(1e-12)
+    assert min(rates) < max(rates)
+    assert [epoch.learning_rate for epoch in [*first.epochs(), *rest.epochs()]] == rates
 
 
 def test_an_endless_rate_gives_up_with_its_reason(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import s3 as s3_server
 from finetune_api.contract import Env
 from finetune_api.errors import FineTuneError
 from finetune_store.storage import StorageOptions, open_store
-from gangs import REAL, Gang, eventually
+from gangs import REAL, Gang
+from waiting import eventually
 
 s3 = s3_server.s3
 PAGES = ("/progress", "/metrics")

@@ -70,13 +70,17 @@ def test_workers_change_nothing(alone: Training, digits: Path, tmp_path: Path, w
     assert [e.val_accuracy for e in together.epochs] == pytest.approx([e.val_accuracy for e in alone.epochs])
 
 
-def test_every_worker_reports_the_same(digits: Path, tmp_path: Path) -> None:
-    stages = [{**STAGES[0], "epochs": 1}]
-    both = trainings.train(
-        document(digits, tmp_path / "models", 2, stages=stages), tmp_path, "--step-by-step"
-    )
-    losses = [[chunk.loss for chunk in both.of(trainings.ChunkEvent, worker)] for worker in (0, 1)]
-    assert losses[0] == losses[1]
+def test_nor_with_another_loss_and_every_worker_reports_the_same(digits: Path, tmp_path: Path) -> None:
+    stages = [{**STAGES[0], "epochs": 1, "learningRate": 0.01, "loss": {"focalGamma": 2}}]
+    data = {"train": str(digits), "validation": {"split": 0.2}, "classWeights": "Balanced"}
+
+    def train(workers: int) -> Training:
+        spec = document(digits, tmp_path / f"models-{workers}", workers, stages=stages, data=data)
+        return trainings.train(spec, tmp_path / str(workers), "--step-by-step")
+
+    one, two = train(1), train(2)
+    losses = [[chunk.loss for chunk in two.of(trainings.ChunkEvent, worker)] for worker in (0, 1)]
+    assert losses[0] == losses[1] == pytest.approx(one.losses, abs=1e-4)
 
 
 def test_the_cache_changes_nothing(alone: Training, digits: Path, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import keras
 import tensorflow as tf
 
 from finetune_api.plan import ResolvedJob
-from finetune_trainer import backbone, decode, graph, shims, weights
+from finetune_trainer import backbone, decode, graph, heads, shims, weights
 from finetune_trainer.inference import for_inference
-from finetune_trainer.stage_model import HEAD_BIAS, HEAD_KERNEL, build_head, pool
+from finetune_trainer.stage_model import pool
 from finetune_trainer.state import Arrays
 
 DECODED_AT_A_TIME = 8
@@ -46,8 +46,8 @@ def assemble(job: ResolvedJob, arrays: Arrays, num_classes: int) -> Classifier:
     for weight, original in zip(whole.weights, skeleton.weights, strict=True):
         weight.assign(arrays[original.path])
     weights.settle(whole)
-    head = build_head(int(skeleton.output.shape[-1]), num_classes, job.dropout)
-    for weight, name in zip(head.weights, (HEAD_KERNEL, HEAD_BIAS), strict=True):
+    head = heads.build(int(skeleton.output.shape[-1]), job.hidden, num_classes, job.dropout)
+    for weight, name in zip(head.weights, heads.names(job.hidden), strict=True):
         weight.assign(arrays[name])
     preprocess = backbone.preprocess(job.backbone)
     return Classifier(for_inference(whole), preprocess, job.pooling, head, job.image_size, job.max_pixels)

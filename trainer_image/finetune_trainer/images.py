@@ -43,8 +43,8 @@ class ImageOptions:
 
     size: int
     max_pixels: int
-    augmentation: str
-    """None | Light."""
+    transforms: augment.Amounts
+    """How training images are changed; nothing in it: not at all."""
     seed: int
     threads: int = 0
     """Images decoded at a time; 0 leaves the choice to TensorFlow."""
@@ -106,7 +106,7 @@ class Images:
     def augmented(self, loaded: Loaded, view: int) -> Loaded:
         """The same images as `view` shows them."""
         pixels = loaded.pixels
-        if view != VALIDATION and self.options.augmentation != "None":
+        if view != VALIDATION and self.options.transforms:
             seeds = augment.seeds_for(self.options.seed, view, loaded.examples)
             pixels = self._augment(tf.constant(pixels), tf.constant(seeds)).numpy()
         return Loaded(view, loaded.examples, pixels, loaded.corrupt)
@@ -155,7 +155,7 @@ def _augmenter(options: ImageOptions) -> Any:
     """uint8 [n, size, size, 3], seeds int64 [n, 2] -> uint8 [n, size, size, 3]."""
 
     def one(image_and_seed: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        return augment.light(*image_and_seed)
+        return augment.transformed(*image_and_seed, options.transforms)
 
     shape = [None, options.size, options.size, 3]
     return _mapped(one, options, (tf.TensorSpec(shape, tf.uint8), tf.TensorSpec([None, 2], tf.int64)))

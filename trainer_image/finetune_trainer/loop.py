@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from finetune_api.plan import ResolvedStage
 from finetune_trainer import shims
 from finetune_trainer.distribution import Gang
+from finetune_trainer.losses import Loss
 from finetune_trainer.stage_model import StageModel
 
 
@@ -53,12 +53,13 @@ class Steps:
     """The traced functions of one stage."""
 
     def __init__(
-        self, gang: Gang, model: StageModel, optimizer: Any, stage: ResolvedStage, seed: int
+        self, gang: Gang, model: StageModel, optimizer: Any, loss: Loss, clip_norm: float | None, seed: int
     ) -> None:
         self._gang = gang
         self._model = model
         self._optimizer = optimizer
-        self._stage = stage
+        self._loss = loss
+        self._clip_norm = clip_norm
         self._seed = seed
         self._run: Any = None
         self._predict = tf.function(self._probabilities, reduce_retracing=True, autograph=False)
@@ -138,7 +139,7 @@ class Steps:
         with shims.step_context(shims.StepContext(self._seed, step, first_lane, num_lanes, rate)):
             with tf.GradientTape() as tape:
                 logits = self._model.logits(features, training=True)
-                loss_sum = tf.reduce_sum(self._losses(labels, logits) * weights)
+                loss_sum = tf.reduce_sum(self._loss(labels, logits) * weights)
                 loss = loss_sum / batch_weight
             variables = [variable.value for variable in self._model.trainable]
             gradients = tape.gradient(loss, variables)
@@ -146,8 +147,8 @@ class Steps:
             counts = tf.stack([loss_sum, tf.reduce_sum(hits * weights), tf.reduce_sum(weights)])
             gradients, counts = _reduce_once(context, gradients, counts)
             norm = tf.linalg.global_norm(gradients)
-            if self._stage.clip_norm is not None:
-                gradients, _ = tf.clip_by_global_norm(gradients, self._stage.clip_norm, use_norm=norm)
+            if self._clip_norm is not None:
+                gradients, _ = tf.clip_by_global_norm(gradients, self._clip_norm, use_norm=norm)
             self._optimizer.apply(gradients, self._model.trainable)
         finite = tf.math.is_finite(norm) & tf.math.is_finite(counts[0])
         return tf.concat([counts, tf.cast(~finite, tf.float32)[None]], axis=0)
@@ -159,11 +160,6 @@ class Steps:
         replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
         num_lanes = int(labels.shape[0]) * self._gang.num_workers
         return (replica % local_replicas) * rows, rows, replica * rows, num_lanes
-
-    def _losses(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        classes, smoothing = logits.shape[-1], self._stage.label_smoothing
-        targets = tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
-        return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
 
 
 def _signature(chunk: Chunk, control: int) -> list[Any]:

@@ -100,9 +100,13 @@ def _validation(job: ResolvedJob) -> str:
 
 
 def _augmentation(plan: Plan) -> str:
-    if plan.resolved.augmentation == "None":
+    job = plan.resolved
+    if not job.transforms:
         return "none"
-    return f"{plan.resolved.augmentation}, {plan.views} different views of each image"
+    amounts = ", ".join(
+        name if name == "Flip" else f"{name} {amount:g}" for name, amount in job.transforms.items()
+    )
+    return f"{job.augmentation} ({amounts}), {plan.views} different views of each image"
 
 
 def _training(plan: Plan, rows: Sequence[EpochEvent]) -> str:
@@ -111,9 +115,21 @@ def _training(plan: Plan, rows: Sequence[EpochEvent]) -> str:
         _stage(stage, planned.epochs, [row for row in rows if row.stage == stage.index])
         for stage, planned in stages
     ]
-    heading = ["stage", "trained from layer", "optimizer", "learning rate", "epochs", "best val_accuracy"]
+    heading = [
+        "stage",
+        "trained from layer",
+        "optimizer",
+        "learning rate",
+        "loss",
+        "epochs",
+        "best val_accuracy",
+    ]
     job = plan.resolved
     common = f"Batches of {job.global_batch_size}, seed {job.seed}, {plan.precision}, {job.image_size} pixels square."
+    layers = ", ".join(map(str, job.hidden))
+    common += f" The head has hidden layers of {layers} units." if layers else " The head is linear."
+    if job.class_weights == "Balanced":
+        common += " Classes weigh by the inverse of their share, so that each counts as much as any other."
     return f"{_table(heading, lines)}\n\n{common} Every epoch is in `metrics.csv`."
 
 
@@ -123,10 +139,16 @@ def _stage(stage: ResolvedStage, planned: int, rows: Sequence[EpochEvent]) -> li
         stage.name,
         str(stage.first_trainable),
         stage.optimizer,
-        f"{stage.learning_rate:g}" if stage.learning_rate else "-",
+        f"{stage.learning_rate:g}, {stage.lr_schedule}" if stage.learning_rate else "-",
+        _loss(stage),
         f"{len(rows)} of {planned}",
         f"{max(accuracies):.4f}" if accuracies else "-",
     ]
+
+
+def _loss(stage: ResolvedStage) -> str:
+    name = "cross-entropy" if stage.focal_gamma is None else f"focal, gamma {stage.focal_gamma:g}"
+    return f"{name}, labels smoothed by {stage.label_smoothing:g}" if stage.label_smoothing else name
 
 
 def _origin(job: ResolvedJob, details: Mapping[str, Any]) -> str:

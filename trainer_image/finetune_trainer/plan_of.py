@@ -10,6 +10,7 @@ import tensorflow as tf
 from finetune_api import schedule
 from finetune_api.events import PlanEvent
 from finetune_api.plan import Facts, Plan, ResolvedJob, ResolvedStage
+from finetune_api.schedule_view import head_parameters
 from finetune_trainer import graph
 from finetune_trainer.corpus import Corpus
 from finetune_trainer.graph import Cut
@@ -52,7 +53,7 @@ def describe(plan: Plan) -> PlanEvent:
     job = plan.resolved
     skeleton = graph.skeleton(job.backbone, job.image_size, job.alpha)
     width = int(skeleton.output.shape[-1])
-    head = (width + 1) * len(plan.classes)
+    head = head_parameters(width, job.hidden, len(plan.classes))
     trained = [trained_layers(skeleton, stage) for stage in job.stages]
     return PlanEvent(
         stages=[stage.name for stage in plan.stages],

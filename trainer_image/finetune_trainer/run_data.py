@@ -80,7 +80,7 @@ def prepare(
     own_validation = evaluate.own_positions(
         len(images_of.validation), lanes.owned(gang.index, gang.num_workers), job.global_batch_size
     )
-    options = ImageOptions(job.image_size, job.max_pixels, job.augmentation, job.seed, plan.threads)
+    options = ImageOptions(job.image_size, job.max_pixels, job.transforms, job.seed, plan.threads)
     images = Images(
         ImageFiles([example.id for example in images_of.train], images_of.train_store.get),
         ImageFiles([example.id for example in images_of.validation], images_of.validation_store.get),

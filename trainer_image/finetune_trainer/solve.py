@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetune_api.events import FirstStepEvent, Phase
-from finetune_trainer import evaluate, solver, stage, stage_model, stopping
+from finetune_trainer import evaluate, heads, losses, solver, stage, stopping
 from finetune_trainer.state import RunState
 
 SOLUTION = "solution"
@@ -25,7 +25,7 @@ def solve(run: stage.StageRun, state: RunState) -> str:
         run.channel.phase(Phase.STEP, run.stage.index, run.stage.name)
         head, loss = walk.solve(strength)
         assert walk.start is not None
-        state.weights |= {stage_model.HEAD_KERNEL: head.kernel, stage_model.HEAD_BIAS: head.bias}
+        state.weights |= {heads.KERNEL: head.kernel, heads.BIAS: head.bias}
         state.optimizer = {SOLUTION: walk.start}
         training = {"loss": loss, "accuracy": _training_accuracy(run, walk.problem, head)}
         state.global_step += run.data.steps_per_epoch
@@ -43,10 +43,11 @@ def _problem(run: stage.StageRun) -> solver.Problem:
     real = order.weights[:, owned] > 0
     examples, labels = order.examples[:, owned][real], order.labels[:, owned][real]
     views = [run.data.rows(view, examples)[0] for view in range(run.plan.views)]
+    weights = losses.class_weights(run.plan)
     return solver.Problem(
         features=np.concatenate([view.astype(np.float32) for view in views]),
         labels=np.tile(labels.astype(np.int64), len(views)),
-        weights=np.tile(order.weights[:, owned][real], len(views)),
+        weights=np.tile(np.ones(len(labels), np.float32) if weights is None else weights[labels], len(views)),
         num_classes=len(run.plan.classes),
         label_smoothing=run.stage.label_smoothing,
         reduce=run.gang.all_reduce,
@@ -63,10 +64,7 @@ def _probabilities(features: NDArray[np.float32], head: solver.Head) -> NDArray[
 
 def _training_accuracy(run: stage.StageRun, problem: solver.Problem, head: solver.Head) -> float:
     hits = _probabilities(problem.features, head).argmax(axis=1) == problem.labels
-    sums = np.array(
-        [np.sum(hits * problem.weights, dtype=np.float64), np.sum(problem.weights, dtype=np.float64)]
-    )
-    right, total = run.gang.all_reduce(sums)
+    right, total = run.gang.all_reduce(np.array([np.sum(hits), len(hits)], np.float64))
     return float(right / total)
 
 

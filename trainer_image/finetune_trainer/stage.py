@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 from finetune_api.errors import GaveUp
 from finetune_api.events import ChunkEvent, EpochEvent, FirstStepEvent, Phase, WarningEvent
 from finetune_api.plan import Plan, ResolvedStage
-from finetune_trainer import batches, evaluate, keeper, loop, metrics, optimizers, stage_model, stopping
+from finetune_trainer import (
+    batches,
+    evaluate,
+    heads,
+    keeper,
+    loop,
+    losses,
+    metrics,
+    optimizers,
+    stage_model,
+    stopping,
+)
 from finetune_trainer.channel import Channel
 from finetune_trainer.distribution import Gang
 from finetune_trainer.state import Arrays, Best, RunState
@@ -62,13 +73,14 @@ class StageRun:
         # Out of its scope the GPUs of a worker would share one momentum, and each of them move it.
         with self.gang.strategy.scope():
             optimizer = optimizers.create(self.stage, model.trainable)
-        _restore(optimizer, state.optimizer)
-        steps = loop.Steps(self.gang, model, optimizer, self.stage, self.plan.resolved.seed)
+        optimizers.restore(optimizer, state.optimizer)
+        loss, clip_norm = losses.of_stage(self.plan, self.stage), self.stage.clip_norm
+        steps = loop.Steps(self.gang, model, optimizer, loss, clip_norm, self.plan.resolved.seed)
 
         def capture() -> RunState:
             model.average_moving_statistics(self.gang)
             state.weights = state.weights | model.arrays()
-            state.optimizer = _slots(optimizer)
+            state.optimizer = optimizers.slots(optimizer)
             return state
 
         undo = _Undo(capture())
@@ -89,7 +101,8 @@ class StageRun:
         model = stage_model.build(self.plan, self.stage, self.cut_at, self.gang)
         missing = [name for name in model.names if name not in state.weights]
         width = int(model.head.input_shape[-1])
-        head = stage_model.initial_head(width, len(self.plan.classes), self.plan.resolved.seed)
+        job = self.plan.resolved
+        head = heads.initial(width, job.hidden, len(self.plan.classes), job.seed)
         tail = self.initial(missing) if any(name not in head for name in missing) else {}
         model.assign(head | tail | state.weights)
         return model
@@ -120,15 +133,13 @@ class StageRun:
     ) -> loop.ChunkResult:
         began = time.monotonic()
         taken = feed.take(count)
-        rates = optimizers.learning_rates(
-            self.stage, self.data.steps_per_epoch, state.epoch * self.data.steps_per_epoch + state.step, count
-        )
+        rates = self._rates(state, state.step, count)
         chunk = loop.Chunk(
             features=taken.features,
             labels=taken.labels,
             weights=taken.weights,
             batch_weights=taken.batch_weights,
-            rates=rates * np.float32(state.rate_scale),
+            rates=rates,
             first_step=state.global_step,
         )
         result = steps.run(chunk, self.keeper.control(self._length.seconds_per_step))
@@ -143,6 +154,12 @@ class StageRun:
         ]
         self._report(state, result, chunk, seconds, taken.waited)
         return result
+
+    def _rates(self, state: RunState, step: int, count: int) -> NDArray[np.float32]:
+        """Learning rates of steps of this epoch."""
+        per_epoch = self.data.steps_per_epoch
+        rates = optimizers.learning_rates(self.stage, per_epoch, state.epoch * per_epoch + step, count)
+        return rates * np.float32(state.rate_scale * optimizers.plateau_factor(self.stage, state.history))
 
     def _report(
         self, state: RunState, result: loop.ChunkResult, chunk: loop.Chunk, seconds: float, waited: float
@@ -177,11 +194,7 @@ class StageRun:
         self, state: RunState, validate: Callable[[], NDArray[np.float32] | None], seconds: float
     ) -> None:
         loss_sum, correct, weight = state.sums
-        last_step = (state.epoch + 1) * self.data.steps_per_epoch - 1
-        rate = (
-            optimizers.learning_rates(self.stage, self.data.steps_per_epoch, last_step, 1)[0]
-            * state.rate_scale
-        )
+        (rate,) = self._rates(state, self.data.steps_per_epoch - 1, 1)
         finish_epoch(
             self,
             state,
@@ -276,7 +289,7 @@ class _Undo:
         state.sums = list(sums)
         state.weights, state.optimizer = dict(self._weights), dict(self._optimizer)
         model.assign(state.weights)
-        _restore(optimizer, state.optimizer)
+        optimizers.restore(optimizer, state.optimizer)
 
 
 def _rolled_back(stage: str, scale: float) -> WarningEvent:
@@ -284,17 +297,3 @@ def _rolled_back(stage: str, scale: float) -> WarningEvent:
         f"the loss was not finite in stage {stage}: its epoch again at {scale:g} times the learning rate"
     )
     return WarningEvent(reason="NonFiniteLoss", message=message)
-
-
-def _slots(optimizer: Any) -> Arrays:
-    return {f"{i:04d}": variable.value.numpy() for i, variable in enumerate(_kept(optimizer))}
-
-
-def _restore(optimizer: Any, slots: Arrays) -> None:
-    for variable, name in zip(_kept(optimizer), sorted(slots), strict=False):
-        variable.assign(slots[name])
-
-
-def _kept(optimizer: Any) -> list[Any]:
-    """Variables that carry state; the learning rate is a function of the step."""
-    return [variable for variable in optimizer.variables if "learning_rate" not in variable.path]

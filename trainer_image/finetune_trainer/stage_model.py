@@ -14,12 +14,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from finetune_api.plan import Plan, ResolvedStage
-from finetune_trainer import backbone, graph, shims
+from finetune_trainer import backbone, graph, heads, shims
 from finetune_trainer import weights as weights_module
 from finetune_trainer.distribution import Gang
 from finetune_trainer.state import Arrays
-
-HEAD_KERNEL, HEAD_BIAS = "head/kernel", "head/bias"
 
 
 @dataclass
@@ -108,7 +106,7 @@ def build(plan: Plan, stage: ResolvedStage, cut_at: int, gang: Gang) -> StageMod
             tail = keras.models.clone_model(tail_skeleton, clone_function=shims.clone_layer)
             _set_trainable(tail, skeleton, stage)
         width = int(skeleton.output.shape[-1])
-        head = build_head(width, len(plan.classes), job.dropout)
+        head = heads.build(width, job.hidden, len(plan.classes), job.dropout)
     weights = (list(tail.weights) if tail is not None else []) + list(head.weights)
     trainable = (list(tail.trainable_weights) if tail is not None else []) + list(head.trainable_weights)
     model = StageModel(
@@ -116,7 +114,7 @@ def build(plan: Plan, stage: ResolvedStage, cut_at: int, gang: Gang) -> StageMod
         head=head,
         preprocess=backbone.preprocess(job.backbone) if cut.at_pixels else None,
         pooling=job.pooling,
-        names=[*names, HEAD_KERNEL, HEAD_BIAS],
+        names=[*names, *heads.names(job.hidden)],
         weights=weights,
         trainable=trainable,
         moving=[],
@@ -124,21 +122,6 @@ def build(plan: Plan, stage: ResolvedStage, cut_at: int, gang: Gang) -> StageMod
     if stage.batch_norm == "Local":
         model.moving = model._statistics()
     return model
-
-
-def build_head(width: int, num_classes: int, dropout: float) -> Any:
-    """Dropout and one Dense layer that gives logits [rows, classes] in float32."""
-    inputs = keras.Input((width,))
-    hidden = shims.LaneDropout(dropout, name="head_dropout")(inputs)
-    outputs = keras.layers.Dense(num_classes, dtype="float32", name="head")(hidden)
-    return keras.Model(inputs, outputs)
-
-
-def initial_head(width: int, num_classes: int, seed: int) -> dict[str, NDArray[np.float32]]:
-    """The head that an unsolved first stage starts from: Glorot uniform by `seed`, the same on every worker."""
-    limit = float(np.sqrt(6.0 / (width + num_classes)))
-    kernel = np.random.default_rng(seed).uniform(-limit, limit, (width, num_classes))
-    return {HEAD_KERNEL: kernel.astype(np.float32), HEAD_BIAS: np.zeros(num_classes, np.float32)}
 
 
 def _set_trainable(tail: Any, skeleton: Any, stage: ResolvedStage) -> None:

@@ -26,17 +26,22 @@ def after_epoch(stage: ResolvedStage, state: RunState) -> str | None:
     if rule is None or figures.get(rule.metric) is None:
         return None
     value = float(figures[rule.metric])
-    gain = _gain(rule.metric, value, state.stage_best)
-    if gain is None or gain > rule.min_delta:
-        state.stage_best, state.waited = value, 0
-        return None
-    state.waited += 1
+    state.stage_best, state.waited = next_wait(
+        rule.metric, value, state.stage_best, state.waited, rule.min_delta
+    )
     return "EarlyStopped" if state.waited >= rule.patience else None
 
 
-def _gain(metric: str, value: float, best: float | None) -> float | None:
-    if best is None:
-        return None
+def next_wait(
+    metric: str, value: float, best: float | None, waited: int, min_delta: float = 0.0
+) -> tuple[float, int]:
+    """The best value so far and the epochs since it, after one more epoch."""
+    if best is None or _gain(metric, value, best) > min_delta:
+        return value, 0
+    return best, waited + 1
+
+
+def _gain(metric: str, value: float, best: float) -> float:
     return best - value if metric in SMALLER_IS_BETTER else value - best
 
 

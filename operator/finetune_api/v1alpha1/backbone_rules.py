@@ -70,7 +70,7 @@ _LAYERS = _table({backbone.name: backbone.num_layers for backbone in _ALL})
 _NEVER_CHOOSES = (
     "has(s.epochs) && s.epochs > 1 && (has(s.optimizer) ? s.optimizer.name == 'LBFGS'"
     " : has(s.unfreeze.blocks) && s.unfreeze.blocks == 0 && !has(s.learningRate) && !has(s.lrSchedule)"
-    " && self.model.head.hidden.size() == 0)"
+    " && !has(s.loss.focalGamma) && self.model.head.hidden.size() == 0)"
 )
 
 OF_MODEL = (

@@ -6,7 +6,7 @@ from pydantic import Field, WithJsonSchema, WrapValidator
 from pydantic_core import PydanticCustomError
 
 from finetune_api.v1alpha1.fields import Fraction, ObjectName, OpenFraction, Presence, Uri
-from finetune_api.v1alpha1.schema import Model, exactly_one, reachable_by_pods
+from finetune_api.v1alpha1.schema import Model, Rule, exactly_one, reachable_by_pods
 
 MAX_VIEWS = 64
 _VIEWS = f"must be a number from 1 to {MAX_VIEWS}, or PerEpoch"
@@ -54,9 +54,10 @@ class Transform(Model):
     """One random change of an image."""
 
     name: Literal["Flip", "Shift", "Zoom", "Rotate", "Brightness", "Contrast", "Saturation", "Erase"]
-    """What is changed."""
+    """What is changed. Flip is sideways, for half of the views."""
     amount: Fraction = 0.1
-    """How much at most, as a share of the side, the full turn or the full range. Default 0.1."""
+    """How much at most, as a share of the side (Shift, Zoom, Erase), of a full turn (Rotate) or of the full
+    range; Flip has none. Default 0.1."""
 
 
 class Augmentation(Model):
@@ -64,13 +65,22 @@ class Augmentation(Model):
     them."""
 
     preset: Literal["None", "Light", "Strong"] = "Light"
-    """Light flips sideways, shifts and zooms by up to a tenth, and varies brightness and contrast. Default
-    Light."""
-    transforms: Annotated[list[Transform], Field(min_length=1, max_length=16)] | None = None
-    """Changes one by one, instead of a preset."""
+    """Light flips sideways, shifts and zooms by up to a tenth, and varies brightness and contrast. Strong goes
+    further, turns, varies the saturation and covers a part. Default Light."""
+    transforms: Annotated[list[Transform], Field(min_length=1, max_length=8)] | None = None
+    """Changes one by one, instead of a preset, each at most once."""
     views: Views = 4
     """Different views of each image over the whole schedule, 1 to 64; each costs one pass through the frozen
     part and its share of the feature cache. PerEpoch makes a new one each epoch. Default 4."""
+
+    rules = (
+        Rule(
+            "each transform at most once",
+            lambda a: len({each.name for each in a.transforms or []}) == len(a.transforms or []),
+            "!has(self.transforms) || self.transforms.all(t, self.transforms.exists_one(o, o.name == t.name))",
+            "transforms",
+        ),
+    )
 
 
 class DataSpec(Model):

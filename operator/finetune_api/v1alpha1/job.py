@@ -37,8 +37,8 @@ CHANGEABLE = (
 
 
 def _judges_by_validation(stage: Stage) -> bool:
-    metrics = [rule.metric for rule in (stage.early_stopping, stage.stop_when) if rule is not None]
-    return any(metric.startswith("val_") for metric in metrics)
+    rules = (stage.early_stopping, stage.stop_when, stage.lr_schedule)
+    return any((rule.metric or "").startswith("val_") for rule in rules if rule is not None)
 
 
 def _without_validation(spec: Any) -> bool:
@@ -49,6 +49,7 @@ _CEL_NO_VALIDATION = "has(self.data.validation.none)"
 _CEL_JUDGES = (
     "(has(s.earlyStopping) && s.earlyStopping.metric.startsWith('val_'))"
     " || (has(s.stopWhen) && s.stopWhen.metric.startsWith('val_'))"
+    " || (has(s.lrSchedule) && has(s.lrSchedule.metric) && s.lrSchedule.metric.startsWith('val_'))"
 )
 
 

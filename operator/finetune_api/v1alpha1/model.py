@@ -24,8 +24,8 @@ class Head(Model):
     """Units of ReLU layers between pooling and the output, such as [256]. Default none: a linear head, which
     is solved rather than trained."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the head's inputs dropped in each step of a stage trained by gradient, such as 0.2. Default
-    0."""
+    """Share of the output layer's inputs dropped in each step of a stage trained by gradient, such as 0.2.
+    Default 0."""
 
 
 class ModelSpec(Model):

@@ -53,14 +53,53 @@ class Optimizer(Model):
     )
 
 
+MetricName = Literal["accuracy", "loss", "val_accuracy", "val_loss"]
+
+
 class LrSchedule(Model):
     """How the learning rate moves within a stage."""
 
     kind: Literal["Constant", "Cosine", "Step", "Plateau"] = "Cosine"
-    """Cosine falls to zero over the stage. Default Cosine."""
+    """Cosine falls to zero over the stage, Step by `factor` every `everyEpochs`, Plateau by `factor` when
+    `metric` no longer gets better. Default Cosine."""
     warmup_epochs: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Epochs of linear rise from zero, fewer than the stage's epochs. Default 1 for Cosine in a stage of
     several epochs, otherwise 0."""
+    factor: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Of Step and Plateau: what the rate is multiplied with each time, such as 0.5. Default 0.1."""
+    every_epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Of Step: epochs between two falls. Default a third of the stage's epochs."""
+    metric: MetricName | None = None
+    """Of Plateau: which figure has to get better. Default val_loss, without validation loss."""
+    patience: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Of Plateau: epochs without getting better before the rate falls. Default 2."""
+
+    rules = (
+        Rule(
+            "only Step and Plateau have a factor: remove it",
+            lambda s: s.factor is None or s.kind in ("Step", "Plateau"),
+            "!has(self.factor) || self.kind in ['Step', 'Plateau']",
+            "factor",
+        ),
+        Rule(
+            "only Step has everyEpochs: remove it",
+            lambda s: s.every_epochs is None or s.kind == "Step",
+            "!has(self.everyEpochs) || self.kind == 'Step'",
+            "everyEpochs",
+        ),
+        Rule(
+            "only Plateau has a metric: remove it",
+            lambda s: s.metric is None or s.kind == "Plateau",
+            "!has(self.metric) || self.kind == 'Plateau'",
+            "metric",
+        ),
+        Rule(
+            "only Plateau has patience: remove it",
+            lambda s: s.patience is None or s.kind == "Plateau",
+            "!has(self.patience) || self.kind == 'Plateau'",
+            "patience",
+        ),
+    )
 
 
 class Loss(Model):
@@ -69,7 +108,8 @@ class Loss(Model):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of each label spread over all classes, such as 0.1. Default 0."""
     focal_gamma: Annotated[float, Field(gt=0, le=10)] | None = None
-    """Focusing of the focal loss, such as 2. Default: cross-entropy."""
+    """Focusing of the focal loss, such as 2: examples that are already told apart count less. Default:
+    cross-entropy."""
 
 
 class Ema(Model):
@@ -77,9 +117,6 @@ class Ema(Model):
 
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
     """Weight of the past in each step. Default 0.999."""
-
-
-MetricName = Literal["accuracy", "loss", "val_accuracy", "val_loss"]
 
 
 class EarlyStopping(Model):
@@ -124,12 +161,13 @@ class Stage(Model):
     """Passes over the training images; for LBFGS the number of regularisation strengths tried (one without
     validation). Default 5 for LBFGS, otherwise 10."""
     learning_rate: Annotated[float, Field(gt=0, le=100)] | None = None
-    """Peak learning rate, such as 0.0001. Default: for a head alone 0.001 (SGD 0.01), for a part of the
-    backbone 0.0001 (SGD 0.001)."""
+    """Peak learning rate, such as 0.0001. Default: for a head alone 0.001 (SGD 0.01, Lion 0.0001), for a
+    part of the backbone a tenth of that."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on the learning rate from each block to the one below it, such as 0.9. Default 1: off."""
     optimizer: Optimizer | None = None
-    """How weights follow the gradient. Default LBFGS for a linear head alone, otherwise Adam."""
+    """How weights follow the gradient. Default LBFGS for a linear head alone (with the focal loss Adam),
+    otherwise Adam."""
     lr_schedule: LrSchedule | None = None
     """How the learning rate moves. Default {kind: Cosine}."""
     loss: Loss = Loss()
@@ -157,6 +195,12 @@ class Stage(Model):
             lambda s: not _is_solved(s) or s.unfreeze.blocks == 0,
             f"!({_CEL_SOLVED}) || (has(self.unfreeze.blocks) && self.unfreeze.blocks == 0)",
             "optimizer",
+        ),
+        Rule(
+            "LBFGS minimises cross-entropy: remove loss.focalGamma, or choose SGD, Adam or AdamW",
+            lambda s: not _is_solved(s) or s.loss.focal_gamma is None,
+            f"!({_CEL_SOLVED}) || !has(self.loss.focalGamma)",
+            "loss",
         ),
         Rule(
             "warmupEpochs must be smaller than epochs",
