@@ -120,10 +120,11 @@ class NodeJob:
 
         first = self.until(look, f"first step after: {what}")
         chunk = self.until(lambda: next(iter(self._chunks_of(first.event["generation"])), None), "chunk")
-        highest = max(line.event["globalStep"] for line in self.logs.events("chunk") if line.at < first.at)
+        # What an earlier loss has cost and nobody has done again yet is not this one's.
+        reached = self._chunks_of(before)[-1].event["globalStep"]
         resumed = chunk.event["globalStep"] - chunk.event["steps"]
         way = {key: when - at for key, when in self._way_to(first).items() if when > at - 1}
-        loss = Loss(what, first.at - at, max(0, highest - resumed), way)
+        loss = Loss(what, first.at - at, max(0, reached - resumed), way)
         print(loss)
         return loss
 

@@ -99,7 +99,7 @@ class Faults:
     def inflict(self, stage: int, victim: Callable[[], int], how: signal.Signals) -> None:
         """One fault while `stage` trains, a random number of chunks after the generation's first step."""
         self._train_for(stage, self.draw.randint(1, MOST_CHUNKS[stage]))
-        before = self._highest_step()
+        before = self._reached()
         sent = hurt(victim(), how)
         noticed = self.run.wait(self._end_of_generation, "end of the generation")
         first = self.run.wait(lambda: self._first_step(self.generation + 1), "first step after a fault")
@@ -143,8 +143,11 @@ class Faults:
     def _chunks(self) -> list[Said]:
         return self.run.said(0, "chunk")
 
-    def _highest_step(self) -> int:
-        return max(int(chunk.event["globalStep"]) for chunk in self._chunks())
+    def _reached(self) -> int:
+        """By this generation: an earlier one may have been further, and what it lost is not done again yet."""
+        return max(
+            int(chunk.event["globalStep"]) for chunk in self._chunks() if chunk.generation == self.generation
+        )
 
     def _end_of_generation(self) -> float | None:
         ends = [
