@@ -92,6 +92,15 @@ def test_a_feature_that_never_varies_does_no_harm() -> None:
     assert loss < np.log(CLASSES)
 
 
+def test_a_feature_that_hardly_varies_gets_no_weight_of_thousands() -> None:
+    features, labels = data()
+    # A channel that is dead but for a trace in one image, which happens to tell its class.
+    features[:, 0] = 0.0
+    features[7, 0] = 1e-4
+    head, _ = solver.Solver(problem(features, labels)).solve(1e-4)
+    assert np.abs(head.kernel[0]).max() < np.abs(head.kernel[1:]).max()
+
+
 @pytest.mark.parametrize("points", [1, 2, 5])
 def test_the_path_goes_from_strong_to_weak(points: int) -> None:
     strengths = solver.strengths(points)

@@ -17,6 +17,8 @@ Float = NDArray[np.float64]
 Reduce = Callable[[Float], Float]
 
 STRONGEST, WEAKEST = 1.0, 1e-4
+SMALLEST_SCALE = 0.1
+"""Of a feature, in terms of the features' root mean square deviation."""
 ROWS_PER_BLOCK = 8192
 BYTES_HELD = 1 << 30
 """Standardised features up to this size are kept; larger ones are standardised again for each evaluation."""
@@ -114,9 +116,10 @@ def _standardisation(problem: Problem) -> tuple[Float, Float, float]:
     sums = problem.reduce(sums)
     mean = sums[:width] / sums[-1]
     variance = np.maximum(sums[width:-1] / sums[-1] - mean**2, 0.0)
-    # A feature that never varies carries nothing; scaling it up would only amplify rounding.
-    scale = np.sqrt(variance)
-    return mean, np.where(scale > 1e-6 * (np.abs(mean) + 1e-6), scale, 1.0), float(sums[-1])
+    # A feature that hardly varies says hardly anything here, and may vary on an image to come: scaled up to the others
+    # it gets a weight of thousands.
+    least = SMALLEST_SCALE * np.sqrt(variance.mean())
+    return mean, np.maximum(np.sqrt(variance), least if least > 0 else 1.0), float(sums[-1])
 
 
 def _objective(problem: Problem, mean: Float, scale: Float) -> Callable[[Float], Float]:
