@@ -13,7 +13,7 @@ _BUILT_VALUES: dict[str, tuple[object, ...]] = {
     "model.head.pooling": ("Average", "Max"),
     "data.format": ("ImageFolder",),
     "precision": ("Auto", "Float32"),
-    "output.formats[].kind": ("SavedModel",),
+    "output.formats[].kind": ("SavedModel", "TFLite"),
 }
 """Fields of which some values are built."""
 
@@ -25,7 +25,6 @@ _UNBUILT: tuple[str, ...] = (
     "stages[].ema",
     "checkpoint.warmStartFrom",
     "output.volumeClaimName",
-    "output.maxAccuracyDrop",
     "output.report",
 )
 """Fields of which only the default is built."""

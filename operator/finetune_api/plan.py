@@ -19,6 +19,7 @@ BatchNorm = Literal["Frozen", "Sync", "Local"]
 Metric = Literal["accuracy", "loss", "val_accuracy", "val_loss"]
 TransformName = Literal["Flip", "Shift", "Zoom", "Rotate", "Brightness", "Contrast", "Saturation", "Erase"]
 CacheDtype = Literal["native", "float16"]
+Quantization = Literal["Float32", "Float16", "Int8"]
 
 
 class EarlyStopping(Model):
@@ -135,6 +136,10 @@ class ResolvedJob(Model):
     """Published versions that stay; missing in plans of earlier releases."""
     output_uri: str
     select: Literal["Best", "Last"]
+    tflite: list[Quantization] = Field(default=[])
+    """Files for LiteRT beside the SavedModel."""
+    max_accuracy_drop: float = 0.01
+    """One that loses more is left out."""
     storage: ResolvedStorage
     max_restarts: int
     progress_deadline_seconds: int

@@ -97,6 +97,10 @@ def _results(spec: FineTuneJobSpec) -> dict[str, object]:
         "keep_versions": output.keep_versions,
         "output_uri": output.uri,
         "select": output.select,
+        "tflite": list(
+            dict.fromkeys(form.quantization or "Float32" for form in output.formats if form.kind == "TFLite")
+        ),
+        "max_accuracy_drop": output.max_accuracy_drop,
         "storage": {
             "endpoint": storage.endpoint,
             "region": storage.region,

@@ -63,8 +63,12 @@ def _job(resolved: "ResolvedJob") -> list[str]:
         f"{resolved.namespace}/{resolved.name}: {resolved.backbone}, weights {resolved.weights}, "
         f"{resolved.image_size} px",
         f"{workers}, batches of {resolved.global_batch_size} ({share} on each), seed {resolved.seed}",
-        f"output {resolved.output_uri}, {resolved.select.lower()} weights",
+        f"output {resolved.output_uri}, {resolved.select.lower()} weights, {_formats(resolved)}",
     ]
+
+
+def _formats(resolved: "ResolvedJob") -> str:
+    return ", ".join(["SavedModel", *(f"TFLite {quantization}" for quantization in resolved.tflite)])
 
 
 def _images(planned: "Plan") -> list[str]:

@@ -17,6 +17,7 @@ DETAILS = {
     "weightsSha256": "ab" * 32,
     "datasetDigest": "cd" * 32,
     "verifiedImages": 256,
+    "formats": [{"kind": "SavedModel"}],
     "tensorflow": "2.21.0",
 }
 
@@ -62,6 +63,26 @@ def test_how_it_was_trained_is_told() -> None:
     assert "| Lion | 1e-05, Plateau | focal, gamma 2, labels smoothed by 0.1 |" in told
     assert "hidden layers of 256, 64 units" in told
     assert "inverse of their share" in told
+
+
+def test_other_formats_are_told_with_what_they_cost() -> None:
+    made = {"kind": "TFLite", "quantization": "Float16", "file": "tflite/float16.tflite", "bytes": 12345}
+    left = {"kind": "TFLite", "quantization": "Int8", "refused": "has an accuracy of 0.5000 on 4 images"}
+    measured = {"accuracy": 0.75, "accuracyDrop": 0.0, "images": 4}
+    forms = [
+        {"kind": "SavedModel"},
+        made | measured,
+        left | measured | {"accuracy": 0.5, "accuracyDrop": 0.25},
+    ]
+    told = model_card.render(plan(["daisy", "rose"]), [], DETAILS | {"formats": forms})
+    assert "| Float16 | `tflite/float16.tflite` | 12,345 | 0.7500 | 0.0000 |" in told
+    assert "| Int8 | left out: it has an accuracy of 0.5000 on 4 images | - | 0.5000 | 0.2500 |" in told
+    assert 'Interpreter("model/VERSION/tflite/float16.tflite")' in told
+    assert "uint8 [1, 224, 224, 3]" in told
+
+
+def test_the_card_of_a_saved_model_alone_says_nothing_of_others(card) -> None:
+    assert "TFLite" not in card
 
 
 @pytest.fixture

@@ -38,6 +38,15 @@ class Classifier:
     image_size: int
     max_pixels: int
 
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        """RGB 0..255 [N, S, S, 3] of any type -> [N, width]."""
+        prepared = self.preprocess(tf.cast(images, tf.float32))
+        return pool(self.backbone(prepared, training=False), self.pooling)
+
+    def probabilities(self, features: tf.Tensor) -> tf.Tensor:
+        """[N, width] -> [N, C]."""
+        return tf.nn.softmax(self.head(features, training=False))
+
 
 def assemble(job: ResolvedJob, arrays: Arrays, num_classes: int) -> Classifier:
     """The job's model with the weights `arrays`: the whole backbone's by path, and the head's."""
@@ -60,7 +69,7 @@ def export(classifier: Classifier, classes: Sequence[str], folder: Path) -> None
     contents = tf.TensorSpec([None], tf.string, name="image_bytes")
     # Traced once and called by every signature: tracing is what takes the time.
     decoded = _function(lambda image_bytes: _decoded(image_bytes, classifier), contents)
-    features = _function(lambda images: _features(classifier, images), fitted)
+    features = _function(classifier.features, fitted)
     answer = _function(lambda images: _answer(classifier, features(images), classes), fitted)
     signatures = {
         "serving_default": _function(lambda image_bytes: answer(decoded(image_bytes)), contents),
@@ -73,14 +82,14 @@ def export(classifier: Classifier, classes: Sequence[str], folder: Path) -> None
         ),
     }
     tf.saved_model.save(
-        _variables(classifier),
+        variables(classifier),
         str(folder),
         signatures,
         tf.saved_model.SaveOptions(experimental_custom_gradients=False),
     )
 
 
-def _variables(classifier: Classifier) -> tf.Module:
+def variables(classifier: Classifier) -> tf.Module:
     """What the SavedModel holds beside the graphs: TensorFlow's own variables.
 
     keras.export.ExportArchive tracks Keras' variables and TensorFlow's inside them, and writes each twice.
@@ -106,13 +115,8 @@ def _decoded(contents: tf.Tensor, classifier: Classifier) -> tf.Tensor:
     )
 
 
-def _features(classifier: Classifier, images: tf.Tensor) -> tf.Tensor:
-    prepared = classifier.preprocess(tf.cast(images, tf.float32))
-    return pool(classifier.backbone(prepared, training=False), classifier.pooling)
-
-
 def _answer(classifier: Classifier, features: tf.Tensor, classes: Sequence[str]) -> dict[str, tf.Tensor]:
-    probabilities = tf.nn.softmax(classifier.head(features, training=False))
+    probabilities = classifier.probabilities(features)
     names = tf.constant(list(classes), tf.string)
     return {
         "probabilities": probabilities,

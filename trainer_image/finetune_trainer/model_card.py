@@ -29,6 +29,17 @@ The model decodes, resizes and scales by itself, with the very operations it was
 Transparency of PNG and WebP shows white. EXIF rotation is **not** applied, as it was not in training.
 """
 
+_TFLITE = """```python
+from ai_edge_litert.interpreter import Interpreter
+
+model = Interpreter("model/VERSION/{file}").get_signature_runner()
+probabilities = model(image=pixels)["probabilities"]  # uint8 [1, {size}, {size}, 3] -> float32 [1, C]
+```
+
+`pixels` is the decoded RGB image, stretched to {size} x {size} (averaging areas where it shrinks), 0 to 255 and **not**
+normalised: that is in the file. `tflite/labels.txt` names the classes in order.
+"""
+
 _LIMITS = """\
 - It answers with one of its classes for any image, also for one that shows none of them.
 - The accuracy is that of the validation images; on images from another camera, place or time it may be lower.
@@ -41,6 +52,7 @@ def render(plan: Plan, rows: Sequence[EpochEvent], details: Mapping[str, Any]) -
     """The card of the model that `plan` made, from its epochs and what manifest.json says of it."""
     sections = {
         "Use": _USE,
+        **_other_formats(plan, details),
         "Result": _result(details),
         "Classes": _classes(plan),
         "Data": _data(plan, details),
@@ -51,6 +63,25 @@ def render(plan: Plan, rows: Sequence[EpochEvent], details: Mapping[str, Any]) -
     what = f"Tells {len(plan.classes)} classes of images apart. Fine-tuned from {plan.resolved.backbone}."
     title = f"# {details['name']}\n\n{what}\n"
     return "\n".join([title, *(f"## {name}\n\n{text.strip()}\n" for name, text in sections.items())])
+
+
+def _other_formats(plan: Plan, details: Mapping[str, Any]) -> dict[str, str]:
+    """The section on TFLite files, when some were asked for."""
+    forms = [form for form in details["formats"] if form["kind"] == "TFLite"]
+    if not forms:
+        return {}
+    heading = ["TFLite", "file", "bytes", "accuracy", "below the model's by"]
+    table = _table(heading, [_form(form) for form in forms])
+    written = [form["file"] for form in forms if "file" in form]
+    use = _TFLITE.format(file=written[-1], size=plan.resolved.image_size) if written else ""
+    return {"On phones and boards": f"{table}\n\n{use}"}
+
+
+def _form(form: Mapping[str, Any]) -> list[str]:
+    figures = [f"{form[name]:.4f}" if name in form else "-" for name in ("accuracy", "accuracyDrop")]
+    if "refused" in form:
+        return [form["quantization"], f"left out: it {form['refused']}", "-", *figures]
+    return [form["quantization"], _code(form["file"]), f"{form['bytes']:,}", *figures]
 
 
 def _result(details: Mapping[str, Any]) -> str:

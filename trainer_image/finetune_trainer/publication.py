@@ -7,30 +7,26 @@ process that has never seen the training model, loads it, asks it about those im
 import csv
 import io
 import json
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from finetune_api.dataset import Example
 from finetune_api.errors import FineTuneError, GaveUp, TryAgain
 from finetune_api.events import EpochEvent, Phase, ResultEvent, WarningEvent
 from finetune_api.plan import Plan
 from finetune_store import publish, retention
 from finetune_store.checkpoint_index import CheckpointDamagedError
 from finetune_store.run_folder import RunFolder
-from finetune_trainer import corpus, decode, export, model_card, stage_model, verify, weights
+from finetune_trainer import corpus, export, formats, model_card, verify, weights
 from finetune_trainer.base import Base
 from finetune_trainer.corpus import Corpus
+from finetune_trainer.questions import Questions
 from finetune_trainer.run_context import RunContext
 from finetune_trainer.state import RunState
 from finetune_trainer.train import open_checkpoints
 
-MOST_VERIFIED = 256
-"""Images asked about before a model is published."""
 TOLERANCE_EXACT = 1e-4
 TOLERANCE_ROUNDED = 2e-2
 """Of a probability, where features were kept as float16, or devices multiply in reduced precision."""
@@ -42,6 +38,8 @@ def export_model(context: RunContext) -> ResultEvent:
     channel.phase(Phase.EXPORT)
     trained = _trained(run)
     folder = _export_folder(context)
+    # An earlier attempt may have written a form that this one refuses.
+    shutil.rmtree(folder / "model", ignore_errors=True)
     plan, state, images = _outcome(context, trained["checkpoint"])
     changed = state.best_weights if plan.resolved.select == "Best" else state.weights
     base = Base(context.job, context.open_store, context.scratch)
@@ -51,8 +49,13 @@ def export_model(context: RunContext) -> ResultEvent:
     channel.tick()
     export.export(classifier, plan.classes, folder / "model")
     channel.tick()
-    _Questions.of(plan, state, images, classifier).save(folder)
-    document = {"weights": weights.digest(arrays), "checkpoint": trained["checkpoint"]}
+    questions = Questions.of(plan, state, images, classifier, channel.tick)
+    questions.save(folder)
+    document = {
+        "weights": weights.digest(arrays),
+        "checkpoint": trained["checkpoint"],
+        "formats": formats.write(classifier, plan, images, questions, folder / "model", channel),
+    }
     (folder / "export.json").write_text(json.dumps(document))
     return ResultEvent(result="Exported")
 
@@ -98,58 +101,6 @@ def _remove_old_versions(context: RunContext, published: int) -> None:
         context.channel.emit(WarningEvent(reason="OldVersionsStay", message=message))
 
 
-@dataclass(frozen=True)
-class _Questions:
-    """Images, and what the trained model says of them."""
-
-    validation: bool
-    """Whether they are of the validation split, else of the training images."""
-    examples: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, plan: Plan, state: RunState, images: Corpus, classifier: export.Classifier) -> "_Questions":
-        """The evaluation's own answers; without a validation split, the model's before it was exported."""
-        if images.validation:
-            answers = state.predictions["best" if plan.resolved.select == "Best" else "last"]
-            judged = np.flatnonzero(state.predictions["judged"])
-            chosen = judged[np.linspace(0, len(judged) - 1, min(len(judged), MOST_VERIFIED)).astype(np.int64)]
-            return cls(True, chosen, answers[chosen])
-        chosen = np.linspace(0, len(images.train) - 1, min(len(images.train), MOST_VERIFIED)).astype(np.int64)
-        kept, answers = _answers(classifier, [images.train_store.get(images.train[i].id) for i in chosen])
-        return cls(False, chosen[kept], answers)
-
-    def save(self, folder: Path) -> None:
-        np.savez(
-            folder / "questions.npz",
-            validation=self.validation,
-            examples=self.examples,
-            probabilities=self.probabilities,
-        )
-
-    @classmethod
-    def load(cls, folder: Path) -> "_Questions":
-        with np.load(folder / "questions.npz") as kept:
-            return cls(bool(kept["validation"]), kept["examples"], kept["probabilities"])
-
-
-def _answers(
-    classifier: export.Classifier, contents: list[bytes]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Probabilities of the encoded images that decode, and which those are."""
-    kept, answers = [], []
-    for place, content in enumerate(contents):
-        try:
-            pixels = decode.image(tf.constant(content), classifier.image_size, classifier.max_pixels)
-        except tf.errors.InvalidArgumentError:
-            continue
-        prepared = classifier.preprocess(tf.cast(pixels[tf.newaxis], tf.float32))
-        features = stage_model.pool(classifier.backbone(prepared, training=False), classifier.pooling)
-        answers.append(tf.nn.softmax(classifier.head(features, training=False)).numpy()[0])
-        kept.append(place)
-    return np.array(kept, np.int64), np.array(answers, np.float32)
-
-
 def _outcome(context: RunContext, checkpoint: str) -> tuple[Plan, RunState, Corpus]:
     plan = Plan.model_validate_json(context.run.adopt_plan(_no_plan))
     try:
@@ -193,10 +144,8 @@ def _facts(folder: Path, trained: dict[str, Any]) -> dict[str, Any]:
 
 
 def _verify(context: RunContext, folder: Path, plan: Plan, images: Corpus) -> verify.Verified:
-    questions = _Questions.load(folder)
-    examples: list[Example] = images.validation if questions.validation else images.train
-    store = images.validation_store if questions.validation else images.train_store
-    asked = [examples[i] for i in questions.examples]
+    questions = Questions.load(folder)
+    asked, store = questions.asked(images)
 
     def files() -> Any:
         for done, example in enumerate(asked):
@@ -229,6 +178,7 @@ def _details(
         "weightsSha256": facts["weights"],
         "datasetDigest": plan.dataset_digest,
         "verifiedImages": verified.images,
+        "formats": [{"kind": "SavedModel"}, *facts["formats"]],
         "tensorflow": tf.__version__,
     }
 

@@ -38,10 +38,10 @@ class ModelFormat(Model):
     """One form of the finished model."""
 
     kind: Literal["SavedModel", "TFLite", "Keras", "Features"] = "SavedModel"
-    """SavedModel serves encoded images, pixels and features; Features is the backbone up to one layer.
-    Default SavedModel."""
+    """SavedModel serves encoded images, pixels and features, and is always written; TFLite is a file for phones and
+    boards; Features is the backbone up to one layer. Default SavedModel."""
     quantization: Literal["Float32", "Float16", "Int8"] | None = None
-    """Of TFLite. Default Float32."""
+    """Of TFLite: Float16 halves the file, Int8 computes in integers and quarters it. Default Float32."""
     layer: Word | None = None
     """Of Features: the layer whose output is wanted, such as block4_pool."""
 
@@ -85,7 +85,8 @@ class Output(Model):
     """How many published versions to keep; older ones are removed after a publish, but never the one that latest.json
     names. Default 5."""
     max_accuracy_drop: Fraction = 0.01
-    """A converted format that loses more than this is refused. Default 0.01."""
+    """A TFLite file whose accuracy is lower than the trained model's by more than this is left out, with a
+    warning. Default 0.01."""
     report: Report = Report()
     """The report page."""
 
