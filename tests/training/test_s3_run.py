@@ -73,7 +73,6 @@ def test_from_bucket_to_bucket(digits: Path, tmp_path: Path, s3: s3_server.S3) -
 def _files_for_phones(results: Store, manifest: dict[str, Any], digits: Path) -> None:
     """What was published answers, and the manifest says how well."""
     saved, *others = manifest["formats"]
-    print(others)
     assert saved == {"kind": "SavedModel"}
     assert [form["file"] for form in others] == ["tflite/float16.tflite", "tflite/int8.tflite"]
     assert others[1]["bytes"] < 0.6 * others[0]["bytes"]

@@ -23,12 +23,13 @@ CALIBRATION_IMAGES = 100
 
 @dataclass(frozen=True)
 class _Asked:
-    """Decoded images by which a form is judged."""
+    """Decoded images by which a form is judged, and those it is calibrated with."""
 
     pixels: list[Pixels]
     labels: NDArray[np.int64]
     accuracy: float
     """Of the trained model on them."""
+    samples: list[Pixels]
 
 
 def write(
@@ -52,28 +53,24 @@ def write(
     pixels = [image for _, image in decoded(asked, store, classifier, channel.tick)]
     chosen = [images.train[i] for i in spread(len(images.train), CALIBRATION_IMAGES)]
     samples = [image for _, image in decoded(chosen, images.train_store, classifier, channel.tick)]
-    asked_about = _Asked(pixels, labels, right)
+    asked_about = _Asked(pixels, labels, right, samples)
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     (folder / FOLDER / LABELS).write_text("".join(f"{name}\n" for name in plan.classes))
-    return [
-        _write(classifier, kind, plan, (asked_about, samples), folder, channel)
-        for kind in plan.resolved.tflite
-    ]
+    return [_write(classifier, kind, plan, asked_about, folder, channel) for kind in plan.resolved.tflite]
 
 
 def _write(
     classifier: export.Classifier,
     quantization: Quantization,
     plan: Plan,
-    images: tuple[_Asked, list[Pixels]],
+    asked_about: _Asked,
     folder: Path,
     channel: Channel,
 ) -> dict[str, Any]:
-    asked_about, samples = images
     file = f"{FOLDER}/{quantization.lower()}.tflite"
     facts: dict[str, Any] = {"kind": "TFLite", "quantization": quantization}
     try:
-        content = tflite.convert(classifier, quantization, samples, folder.parent, channel.tick)
+        content = tflite.convert(classifier, quantization, asked_about.samples, folder.parent, channel.tick)
         answers = tflite.answers(content, asked_about.pixels, channel.tick)
     except Exception as error:  # whatever the converter cannot do must not cost the trained model
         return _refused(
